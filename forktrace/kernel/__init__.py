@@ -1,0 +1,1 @@
+"""What the running kernel is and what rule it follows; never imports the tracer."""

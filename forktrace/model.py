@@ -1,0 +1,229 @@
+"""Plain data: what one fork did, and the totals of all of them.
+
+Every number here came from the kernel. Durations are nanoseconds, sizes are bytes,
+addresses and flags are integers as the kernel holds them. ``Fork.to_json`` is the
+published JSON form (schema 1); nothing else in forktrace builds that object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+SCHEMA = 1
+"""Version of every JSON object that forktrace prints."""
+
+ANON_VMA = "anon_vma"
+"""Name of the trigger when no bit of the rule was set and only an anon_vma was."""
+
+Decision = Literal["copy", "skip", "dontcopy", "wipeonfork"]
+Source = Literal["return", "branch", "rule"]
+Outcome = Literal["ok", "failed"]
+
+
+@dataclass(frozen=True)
+class Vma:
+    """One VMA of the parent and what fork did with it.
+
+    ``flags`` names the bits of ``src_flags``. ``trigger`` is None unless ``decision``
+    is ``copy``. ``dst_flags`` is 0 for a ``dontcopy`` VMA: the child has none.
+    """
+
+    start: int
+    end: int
+    src_flags: int
+    dst_flags: int
+    flags: tuple[str, ...]
+    anon_vma: bool
+    decision: Decision
+    source: Source
+    trigger: str | None
+    copy_ns: int
+    page_table_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one entry of ``details``."""
+        return {
+            "start": f"{self.start:#x}",
+            "end": f"{self.end:#x}",
+            "src_flags": f"{self.src_flags:#x}",
+            "dst_flags": f"{self.dst_flags:#x}",
+            "flags": list(self.flags),
+            "anon_vma": self.anon_vma,
+            "decision": self.decision,
+            "source": self.source,
+            "trigger": self.trigger,
+            "copy_ns": self.copy_ns,
+            "page_table_bytes": self.page_table_bytes,
+        }
+
+
+@dataclass(frozen=True)
+class VmaCounts:
+    """How many VMAs of the parent met each decision."""
+
+    copy: int = 0
+    skip: int = 0
+    dontcopy: int = 0
+    wipeonfork: int = 0
+
+    def to_json(self) -> dict[str, int]:
+        """Return the ``vmas`` object."""
+        return {
+            "copy": self.copy,
+            "skip": self.skip,
+            "dontcopy": self.dontcopy,
+            "wipeonfork": self.wipeonfork,
+        }
+
+
+@dataclass(frozen=True)
+class TriggerCost:
+    """What the copies of one (trigger, anon_vma) cost.
+
+    ``trigger`` is the bits' lower-case names in bit order joined by ``+``, or
+    ``anon_vma`` when no bit was set. ``anon_vma`` tells whether the VMAs had one.
+    """
+
+    trigger: str
+    anon_vma: bool
+    vmas: int
+    copy_ns: int
+    page_table_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one entry of ``triggers``."""
+        return {
+            "trigger": self.trigger,
+            "anon_vma": self.anon_vma,
+            "vmas": self.vmas,
+            "copy_ns": self.copy_ns,
+            "page_table_bytes": self.page_table_bytes,
+        }
+
+
+@dataclass(frozen=True)
+class Fork:
+    """One call of fork() (kernel_clone without CLONE_VM), from entry to return.
+
+    ``time_ns`` is the entry in nanoseconds since the epoch. ``pid`` is the parent's
+    thread group and ``tid`` the thread that called; ``child_pid`` is 0 when the fork
+    failed. All three are numbers of the initial PID namespace. ``details`` is None
+    unless each VMA was asked for.
+    """
+
+    time_ns: int
+    pid: int
+    tid: int
+    comm: str
+    child_pid: int
+    cgroup: str
+    outcome: Outcome
+    errno: str | None
+    duration_ns: int
+    copy_ns: int
+    page_table_bytes: int
+    vmas: VmaCounts
+    triggers: tuple[TriggerCost, ...]
+    details: tuple[Vma, ...] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the published JSON object of one fork, schema 1."""
+        record: dict[str, Any] = {
+            "schema": SCHEMA,
+            "time": rfc3339(self.time_ns),
+            "pid": self.pid,
+            "tid": self.tid,
+            "comm": self.comm,
+            "child_pid": self.child_pid,
+            "cgroup": self.cgroup,
+            "outcome": self.outcome,
+            "errno": self.errno,
+            "duration_ns": self.duration_ns,
+            "copy_ns": self.copy_ns,
+            "page_table_bytes": self.page_table_bytes,
+            "vmas": self.vmas.to_json(),
+            "triggers": [trigger.to_json() for trigger in self.triggers],
+        }
+        if self.details is not None:
+            record["details"] = [vma.to_json() for vma in self.details]
+        return record
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of durations: ``counts[i]`` is how many lie in bucket i, not cumulative.
+
+    Bucket i holds what is at most ``bounds_ns[i]`` and more than the bound before it;
+    one more count at the end holds what exceeds every bound.
+    """
+
+    bounds_ns: tuple[int, ...]
+    counts: tuple[int, ...]
+    sum_ns: int
+
+
+@dataclass(frozen=True)
+class ProcessCost:
+    """What the forks of all processes of one name cost."""
+
+    comm: str
+    forks: int
+    copy_ns: int
+    page_table_bytes: int
+
+
+@dataclass(frozen=True)
+class ExecDiscards:
+    """Page tables copied for children that then replaced them by exec."""
+
+    discards: int = 0
+    copy_ns: int = 0
+    page_table_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class ProgramCost:
+    """What one of our own BPF programs cost, from the kernel's BPF statistics."""
+
+    program: str
+    run_ns: int
+    runs: int
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over every fork since the probes were attached, added up in the kernel.
+
+    ``forks`` is keyed by outcome, ``lost`` by stage, ``decision_checks`` by (source,
+    result) with result ``agree`` or ``disagree``.
+    """
+
+    forks: dict[Outcome, int]
+    vmas: VmaCounts
+    triggers: tuple[TriggerCost, ...]
+    fork_duration: Histogram
+    copy_duration: Histogram
+    lost: dict[str, int]
+    decision_checks: dict[tuple[Source, str], int] = field(default_factory=dict)
+    exec_discards: ExecDiscards = field(default_factory=ExecDiscards)
+    processes: tuple[ProcessCost, ...] = ()
+    programs: tuple[ProgramCost, ...] = ()
+
+
+@dataclass(frozen=True)
+class KernelInfo:
+    """Which kernel is traced and how: the labels of ``forktrace_kernel_info``."""
+
+    release: str
+    attach: Literal["fentry", "kprobe"]
+    mask: int
+    read_from: Literal["code", "btf", "table"]
+
+
+def rfc3339(time_ns: int) -> str:
+    """Return nanoseconds since the epoch as RFC 3339 UTC with all nine digits."""
+    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"

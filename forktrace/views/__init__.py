@@ -1,0 +1,1 @@
+"""Model to what people look at; never imports bcc."""
