@@ -1,0 +1,604 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * forktrace's BPF program: what fork() copied, VMA by VMA, and what it cost.
+ *
+ * One slot of an array follows each fork from the entry of kernel_clone() to its
+ * return; copy_page_range() finds it by the caller's thread id. Nothing else is
+ * touched per VMA: sums move from the slot into the totals once a fork, so that the
+ * hot path has no hash update, no atomic and, for a skipped VMA, no clock read.
+ *
+ * The same source serves two ways of attaching: with FENTRY defined the programs hang
+ * on fentry/fexit and read kernel memory directly, otherwise on kprobe/kretprobe.
+ * What differs between kernels comes in as macros, from the running kernel itself:
+ *
+ *   OFF_...      struct offsets, from BTF
+ *   DST_MASK     bits of dst_vma->vm_flags that make the kernel copy
+ *   SRC_MASK     the same for src_vma->vm_flags
+ *   ROW_OF(bits) the bits of both masks packed next to each other
+ *   ROWS         how many (trigger, anon_vma) there are: two for each subset of bits
+ *   SLOTS, RING_PAGES, BUCKETS, BUCKET_OF(ns): sizes and histogram bounds
+ *
+ * forktrace/tracer/layout.py mirrors every struct below, field by field.
+ */
+#include <uapi/linux/ptrace.h>
+
+#define CLONE_VM 0x00000100
+#define PROBES 4 /* places where a thread's slot may lie */
+#define STALE_NS 60000000000ULL
+#define COMMS 2048
+
+enum lost { LOST_FORK_SLOT, LOST_FORK_RETURN, LOST_COPY_RETURN, LOST_WITNESS,
+	    LOST_FORK_EVENT, LOST_VMA_EVENT, LOST_STAGES };
+enum source { BY_RULE, BY_RETURN, BY_BRANCH, SOURCES };
+enum verdict { UNSEEN, SKIP, COPY };
+enum event_type { FORK_EVENT = 1, VMA_EVENT = 2 };
+
+/* What the copies of one (trigger, anon_vma) cost. Row 2n holds the trigger whose
+ * packed bits are n without an anon_vma, row 2n + 1 with one. */
+struct row {
+	u64 vmas;
+	u64 copy_ns;
+	u64 page_table_bytes;
+};
+
+/* One fork under way; sent as it is when the fork ends and somebody listens. */
+struct fork_slot {
+	u32 type; /* FORK_EVENT */
+	u32 tid;  /* owner, 0 when the slot is free */
+	u32 pid;
+	u32 child_pid;
+	s64 ret; /* what kernel_clone() returned */
+	u64 start_ns;
+	u64 duration_ns;
+	u64 cgroup;
+	char comm[16];
+	u32 parent_vmas; /* map_count of the parent's mm, its lock held */
+	u32 child_vmas;  /* map_count of the child's mm before it first ran */
+	u32 calls;       /* of copy_page_range() */
+	u32 skipped;
+	u64 page_tables; /* dst mm's pgtables_bytes when the last copy ended */
+	u64 dst_mm;
+	/* the VMA under way */
+	u64 src;
+	u64 dst;
+	u64 copy_start_ns;
+	u32 inside; /* copy_page_range() was entered and has not returned */
+	u32 row;    /* by the rule; NO_ROW when the rule says skip */
+	u32 witness;
+	/* for this fork */
+	u32 observe; /* enum source of its witness, BY_RULE for none */
+	u32 agree;
+	u32 disagree;
+	u32 wanted;  /* somebody wants its event */
+	u32 details; /* and each VMA's */
+	struct row rows[ROWS];
+};
+#define NO_ROW 0xffffffff
+
+/* One VMA at copy_page_range(), sent as the call returns. */
+struct vma_event {
+	u32 type; /* VMA_EVENT */
+	u32 tid;
+	u64 start;
+	u64 end;
+	u64 src_flags;
+	u64 dst_flags;
+	u64 copy_ns;
+	u64 page_table_bytes;
+	u32 row;
+	u32 copied;
+	u32 source;
+	u32 anon_vma;
+};
+
+/* Everything the metrics need, exact whatever user space does. */
+struct totals {
+	u64 forks_ok;
+	u64 forks_failed;
+	u64 skip;
+	u64 dontcopy;
+	u64 wipeonfork;
+	u64 fork_ns;
+	u64 copy_ns;
+	u64 observed_forks; /* under way with a witness */
+	u64 lost[LOST_STAGES];
+	u64 agree[SOURCES];
+	u64 disagree[SOURCES];
+	u64 fork_buckets[BUCKETS];
+	u64 copy_buckets[BUCKETS];
+	/* the last VMA on which witness and rule disagreed */
+	u64 odd_src_flags;
+	u64 odd_dst_flags;
+	u64 odd_anon_vma;
+	u64 odd_copied;
+	struct row rows[ROWS];
+};
+
+/* What user space asks for; read once at the start of each fork. */
+struct config {
+	u32 observe; /* enum source */
+	u32 events;
+	u32 details;
+	u32 pid;    /* 0: every process */
+	u64 cgroup; /* 0: every cgroup */
+	char comm[16];
+	u32 comm_set;
+	u32 pad;
+};
+
+struct comm_key {
+	char comm[16];
+};
+
+struct comm_cost {
+	u64 forks;
+	u64 copy_ns;
+	u64 page_table_bytes;
+};
+
+BPF_ARRAY(slots, struct fork_slot, SLOTS);
+BPF_ARRAY(totals, struct totals, 1);
+BPF_ARRAY(config, struct config, 1);
+BPF_HASH(comms, struct comm_key, struct comm_cost, COMMS);
+BPF_RINGBUF_OUTPUT(events, RING_PAGES);
+
+static __always_inline void add(u64 *sum, u64 value)
+{
+	__sync_fetch_and_add(sum, value);
+}
+
+static __always_inline struct totals *sums(void)
+{
+	int zero = 0;
+	return totals.lookup(&zero);
+}
+
+static __always_inline void lose(enum lost stage)
+{
+	struct totals *sum = sums();
+	if (sum)
+		add(&sum->lost[stage], 1);
+}
+
+/* ------------------------------------------------------------------ slots -- */
+
+/* The k-th place where the slot of a thread may lie. */
+static __always_inline int place(u32 tid, int k)
+{
+	return (tid + k * (SLOTS / PROBES + 1)) & (SLOTS - 1);
+}
+
+static __always_inline struct fork_slot *find(u32 tid)
+{
+#pragma unroll
+	for (int k = 0; k < PROBES; k++) {
+		int index = place(tid, k);
+		struct fork_slot *slot = slots.lookup(&index);
+		if (slot && slot->tid == tid)
+			return slot;
+	}
+	return 0;
+}
+
+static __always_inline void release(struct fork_slot *slot)
+{
+	struct totals *sum = sums();
+	if (sum && slot->observe)
+		add(&sum->observed_forks, -1);
+	slot->observe = BY_RULE;
+	slot->tid = 0;
+}
+
+/* Take a free slot. One that still carries our own id, or has been busy for a minute
+ * when there is no other, means that the return of its fork was missed. */
+static __always_inline struct fork_slot *claim(u32 tid, u64 now)
+{
+	struct fork_slot *slot = find(tid);
+#pragma unroll
+	for (int k = 0; k < PROBES; k++) {
+		int index = place(tid, k);
+		struct fork_slot *other = slots.lookup(&index);
+		if (!slot && other && (!other->tid || now - other->start_ns > STALE_NS))
+			slot = other;
+	}
+	if (!slot) {
+		lose(LOST_FORK_SLOT);
+		return 0;
+	}
+	if (slot->tid) {
+		lose(LOST_FORK_RETURN);
+		release(slot);
+	}
+	slot->tid = tid;
+	return slot;
+}
+
+/* ------------------------------------------------------------------- forks -- */
+
+static __always_inline bool same_comm(const char *a, const char *b)
+{
+	return *(u64 *)a == *(u64 *)b && *(u64 *)(a + 8) == *(u64 *)(b + 8);
+}
+
+static __always_inline void choose(struct fork_slot *slot, struct config *want)
+{
+	slot->wanted = want->events && (!want->pid || want->pid == slot->pid) &&
+		       (!want->cgroup || want->cgroup == slot->cgroup) &&
+		       (!want->comm_set || same_comm(want->comm, slot->comm));
+	slot->details = slot->wanted && want->details;
+	slot->observe = want->observe;
+}
+
+static __always_inline int fork_enters(u64 clone_flags)
+{
+	u64 id, now;
+	int zero = 0;
+	struct config *want;
+	struct fork_slot *slot;
+	struct totals *sum;
+
+	/* Threads, vfork and posix_spawn share the mm: no page tables to copy. */
+	if (clone_flags & CLONE_VM)
+		return 0;
+	now = bpf_ktime_get_ns();
+	id = bpf_get_current_pid_tgid();
+	slot = claim((u32)id, now);
+	want = config.lookup(&zero);
+	sum = sums();
+	if (!slot || !want || !sum)
+		return 0;
+	slot->type = FORK_EVENT;
+	slot->pid = id >> 32;
+	slot->child_pid = 0;
+	slot->start_ns = now;
+	slot->cgroup = bpf_get_current_cgroup_id();
+	bpf_get_current_comm(slot->comm, sizeof(slot->comm));
+	slot->parent_vmas = 0;
+	slot->child_vmas = 0;
+	slot->calls = 0;
+	slot->skipped = 0;
+	slot->page_tables = 0;
+	slot->dst_mm = 0;
+	slot->inside = 0;
+	slot->agree = 0;
+	slot->disagree = 0;
+	for (int i = 0; i < ROWS; i++) {
+		if (!slot->rows[i].vmas)
+			continue;
+		slot->rows[i].vmas = 0;
+		slot->rows[i].copy_ns = 0;
+		slot->rows[i].page_table_bytes = 0;
+	}
+	choose(slot, want);
+	if (slot->observe)
+		add(&sum->observed_forks, 1);
+	return 0;
+}
+
+/* What this name's forks cost; a full table shows in the metrics as `other`. */
+static __always_inline void charge(struct fork_slot *slot, u64 copy_ns, u64 bytes)
+{
+	struct comm_key key;
+	struct comm_cost none = {};
+	struct comm_cost *cost;
+
+	__builtin_memcpy(key.comm, slot->comm, sizeof(key.comm));
+	cost = comms.lookup(&key);
+	if (!cost) {
+		comms.insert(&key, &none);
+		cost = comms.lookup(&key);
+	}
+	if (!cost)
+		return;
+	add(&cost->forks, 1);
+	add(&cost->copy_ns, copy_ns);
+	add(&cost->page_table_bytes, bytes);
+}
+
+static __always_inline void count(u64 *buckets, u64 ns)
+{
+	u64 bucket = BUCKET_OF(ns);
+
+	/* Keeps the compiler from checking one register and indexing by another,
+	 * which the verifier does not follow. */
+	asm volatile("" : "+r"(bucket));
+	if (bucket < BUCKETS)
+		add(&buckets[bucket], 1);
+}
+
+static __always_inline void settle(struct fork_slot *slot, struct totals *sum)
+{
+	u64 copy_ns = 0, bytes = 0;
+
+	for (int i = 0; i < ROWS; i++) {
+		struct row *row = &slot->rows[i];
+		if (!row->vmas)
+			continue;
+		copy_ns += row->copy_ns;
+		bytes += row->page_table_bytes;
+		add(&sum->rows[i].vmas, row->vmas);
+		add(&sum->rows[i].copy_ns, row->copy_ns);
+		add(&sum->rows[i].page_table_bytes, row->page_table_bytes);
+	}
+	add(&sum->skip, slot->skipped);
+	if (slot->ret > 0) {
+		add(&sum->forks_ok, 1);
+		add(&sum->dontcopy, slot->parent_vmas - slot->child_vmas);
+		add(&sum->wipeonfork, slot->child_vmas - slot->calls);
+	} else {
+		add(&sum->forks_failed, 1);
+	}
+	add(&sum->fork_ns, slot->duration_ns);
+	add(&sum->copy_ns, copy_ns);
+	count(sum->fork_buckets, slot->duration_ns);
+	count(sum->copy_buckets, copy_ns);
+	if (slot->observe == BY_RETURN) {
+		add(&sum->agree[BY_RETURN], slot->agree);
+		add(&sum->disagree[BY_RETURN], slot->disagree);
+	} else if (slot->observe == BY_BRANCH) {
+		add(&sum->agree[BY_BRANCH], slot->agree);
+		add(&sum->disagree[BY_BRANCH], slot->disagree);
+	}
+	charge(slot, copy_ns, bytes);
+}
+
+static __always_inline int fork_leaves(s64 ret)
+{
+	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
+	struct totals *sum = sums();
+
+	if (!slot || !sum)
+		return 0;
+	slot->ret = ret;
+	slot->duration_ns = bpf_ktime_get_ns() - slot->start_ns;
+	if (slot->inside)
+		add(&sum->lost[LOST_COPY_RETURN], 1);
+	if (!slot->parent_vmas)
+		/* Every VMA was DONTCOPY or WIPEONFORK. */
+		slot->parent_vmas = slot->child_vmas;
+	settle(slot, sum);
+	if (slot->wanted && events.ringbuf_output(slot, sizeof(*slot), 0))
+		add(&sum->lost[LOST_FORK_EVENT], 1);
+	release(slot);
+	return 0;
+}
+
+/* sched_process_fork fires in the parent before the child can run: what the child's
+ * mm holds now is what the fork gave it. Threads have no slot and end here at once. */
+int child_made(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
+	u64 child = ctx->args[1];
+	u64 mm = 0;
+
+	if (!slot)
+		return 0;
+	bpf_probe_read_kernel(&slot->child_pid, 4, (void *)(child + OFF_TASK_PID));
+	bpf_probe_read_kernel(&mm, 8, (void *)(child + OFF_TASK_MM));
+	bpf_probe_read_kernel(&slot->child_vmas, 4, (void *)(mm + OFF_MM_MAP_COUNT));
+	return 0;
+}
+
+/* ------------------------------------------------------------ VMA by VMA -- */
+
+/* What both ends of copy_page_range() read of the kernel's structs. fentry programs
+ * may load directly, with the verifier checking each load against BTF. */
+#ifdef FENTRY
+#define LOAD(size, ptr, offset) (*(volatile u##size *)((char *)(ptr) + (offset)))
+#else
+#define LOAD(size, ptr, offset)                                                    \
+	({                                                                         \
+		u##size _value = 0;                                                \
+		bpf_probe_read_kernel(&_value, sizeof(_value),                     \
+				      (char *)(ptr) + (offset));                   \
+		_value;                                                            \
+	})
+#endif
+
+static __always_inline int copy_enters(void *dst, void *src)
+{
+	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
+	u64 src_flags, bits = 0;
+	bool anon_vma;
+
+	if (!slot)
+		return 0;
+	if (slot->inside)
+		lose(LOST_COPY_RETURN);
+	if (!slot->calls) {
+		void *src_mm = (void *)LOAD(64, src, OFF_VMA_MM);
+		void *dst_mm = (void *)LOAD(64, dst, OFF_VMA_MM);
+		slot->parent_vmas = LOAD(32, src_mm, OFF_MM_MAP_COUNT);
+		slot->dst_mm = (u64)dst_mm;
+	}
+	slot->calls++;
+	slot->inside = 1;
+	slot->witness = slot->observe == BY_BRANCH ? SKIP : UNSEEN;
+	src_flags = LOAD(64, src, OFF_VMA_FLAGS);
+	anon_vma = LOAD(64, src, OFF_VMA_ANON_VMA) != 0;
+	/* dst's flags are a subset of src's: dup_userfaultfd() only clears. */
+	if (src_flags & (DST_MASK | SRC_MASK)) {
+		bits = src_flags & SRC_MASK;
+		if (DST_MASK)
+			bits |= LOAD(64, dst, OFF_VMA_FLAGS) & DST_MASK;
+	}
+#ifndef FENTRY
+	slot->src = (u64)src;
+	slot->dst = (u64)dst;
+#endif
+	if (!bits && !anon_vma) {
+		slot->row = NO_ROW;
+		return 0;
+	}
+	slot->row = ROW_OF(bits) * 2 + anon_vma;
+	slot->copy_start_ns = bpf_ktime_get_ns();
+	return 0;
+}
+
+static __always_inline void disagree(struct fork_slot *slot, void *dst, void *src,
+				     bool copied)
+{
+	struct totals *sum = sums();
+
+	slot->disagree++;
+	if (!sum)
+		return;
+	sum->odd_src_flags = LOAD(64, src, OFF_VMA_FLAGS);
+	sum->odd_dst_flags = LOAD(64, dst, OFF_VMA_FLAGS);
+	sum->odd_anon_vma = LOAD(64, src, OFF_VMA_ANON_VMA);
+	sum->odd_copied = copied;
+}
+
+/* The witness's word where there is one, else the rule's. */
+static __always_inline bool decide(struct fork_slot *slot, void *dst, void *src)
+{
+	bool rule = slot->row != NO_ROW;
+	bool copied;
+
+	if (!slot->observe)
+		return rule;
+	if (slot->witness == UNSEEN) {
+		lose(LOST_WITNESS);
+		return rule;
+	}
+	copied = slot->witness == COPY;
+	if (copied == rule)
+		slot->agree++;
+	else
+		disagree(slot, dst, src, copied);
+	return copied;
+}
+
+static __always_inline void describe(struct fork_slot *slot, void *dst, void *src,
+				     bool copied, u64 row, u64 copy_ns, u64 bytes)
+{
+	struct vma_event event = {
+		.type = VMA_EVENT,
+		.tid = slot->tid,
+		.start = LOAD(64, src, OFF_VMA_START),
+		.end = LOAD(64, src, OFF_VMA_END),
+		.src_flags = LOAD(64, src, OFF_VMA_FLAGS),
+		.dst_flags = LOAD(64, dst, OFF_VMA_FLAGS),
+		.copy_ns = copy_ns,
+		.page_table_bytes = bytes,
+		.row = row,
+		.copied = copied,
+		.source = slot->witness == UNSEEN ? BY_RULE : slot->observe,
+		.anon_vma = LOAD(64, src, OFF_VMA_ANON_VMA) != 0,
+	};
+	if (events.ringbuf_output(&event, sizeof(event), 0))
+		lose(LOST_VMA_EVENT);
+}
+
+static __always_inline int copy_leaves(struct fork_slot *slot, void *dst, void *src)
+{
+	u64 now, copy_ns = 0, bytes = 0, row = slot->row;
+
+	if (!slot->inside)
+		return 0;
+	slot->inside = 0;
+	if (!decide(slot, dst, src)) {
+		slot->skipped++;
+		if (slot->details)
+			describe(slot, dst, src, false, 0, 0, 0);
+		return 0;
+	}
+	if (row == NO_ROW)
+		/* The rule did not foresee this copy: no trigger, no start time. */
+		row = 0;
+	else
+		copy_ns = bpf_ktime_get_ns() - slot->copy_start_ns;
+	/* Between two calls nothing else adds to the child's page tables, so the
+	 * growth since the last copy is this copy's. */
+#ifdef FENTRY
+	now = LOAD(64, LOAD(64, dst, OFF_VMA_MM), OFF_MM_PGTABLES_BYTES);
+#else
+	now = LOAD(64, slot->dst_mm, OFF_MM_PGTABLES_BYTES);
+#endif
+	bytes = now - slot->page_tables;
+	slot->page_tables = now;
+	asm volatile("" : "+r"(row)); /* as in count() */
+	if (row < ROWS) {
+		slot->rows[row].vmas++;
+		slot->rows[row].copy_ns += copy_ns;
+		slot->rows[row].page_table_bytes += bytes;
+	}
+	if (slot->details)
+		describe(slot, dst, src, true, row, copy_ns, bytes);
+	return 0;
+}
+
+/* ------------------------------------------------------------- witnesses -- */
+
+/* vma_needs_copy() returns; a compiler's variant of it has other arguments, but the
+ * same bool in the return register. */
+int witness_return(struct pt_regs *ctx)
+{
+	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
+
+	if (slot && slot->inside)
+		slot->witness = (PT_REGS_RC(ctx) & 0xff) ? COPY : SKIP;
+	return 0;
+}
+
+/* The first instruction of the path that copies, inside copy_page_range(). */
+int witness_branch(struct pt_regs *ctx)
+{
+	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
+
+	if (slot && slot->inside)
+		slot->witness = COPY;
+	return 0;
+}
+
+/* -------------------------------------------------------- where to attach -- */
+
+#ifdef FENTRY
+
+int kfunc__vmlinux__kernel_clone(u64 *ctx)
+{
+	return fork_enters(LOAD(64, ctx[0], OFF_CLONE_FLAGS));
+}
+
+int kretfunc__vmlinux__kernel_clone(u64 *ctx)
+{
+	return fork_leaves((s32)ctx[1]);
+}
+
+int kfunc__vmlinux__copy_page_range(u64 *ctx)
+{
+	return copy_enters((void *)ctx[0], (void *)ctx[1]);
+}
+
+int kretfunc__vmlinux__copy_page_range(u64 *ctx)
+{
+	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
+
+	return slot ? copy_leaves(slot, (void *)ctx[0], (void *)ctx[1]) : 0;
+}
+
+#else
+
+int fork_entry(struct pt_regs *ctx)
+{
+	return fork_enters(LOAD(64, PT_REGS_PARM1(ctx), OFF_CLONE_FLAGS));
+}
+
+int fork_return(struct pt_regs *ctx)
+{
+	return fork_leaves((s32)PT_REGS_RC(ctx));
+}
+
+int copy_entry(struct pt_regs *ctx)
+{
+	return copy_enters((void *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx));
+}
+
+int copy_return(struct pt_regs *ctx)
+{
+	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
+
+	return slot ? copy_leaves(slot, (void *)slot->dst, (void *)slot->src) : 0;
+}
+
+#endif

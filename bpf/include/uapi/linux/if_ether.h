@@ -1,0 +1,1 @@
+/* BCC includes this; forktrace uses nothing of it. */

@@ -1,0 +1,46 @@
+"""The kernel that runs now, as everything above it needs to know it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from forktrace.kernel.btf import Btf
+from forktrace.kernel.flags import FlagNames
+from forktrace.kernel.rule import SYMBOLS, Reading, Rule, read_rule
+from forktrace.kernel.symbols import Symbols
+
+
+@dataclass(frozen=True)
+class RunningKernel:
+    """Release and architecture as in uname, the rule, and names for its bits."""
+
+    release: str
+    machine: str
+    reading: Reading
+    names: FlagNames
+    symbols: Symbols
+
+    @classmethod
+    def read(cls, btf: Btf | None) -> RunningKernel:
+        """Ask the running kernel; without its BTF the rule may come from a table."""
+        uname = os.uname()
+        symbols = Symbols.read(*SYMBOLS)
+        return cls(
+            release=uname.release,
+            machine=uname.machine,
+            reading=read_rule(btf, symbols),
+            names=FlagNames.of(
+                uname.release, btf.enum_values("VMA_", "_BIT") if btf else {}
+            ),
+            symbols=symbols,
+        )
+
+    @property
+    def rule(self) -> Rule:
+        """When this kernel copies."""
+        return self.reading.rule
+
+    def words(self) -> str:
+        """Say the rule and where it was read."""
+        return f"{self.rule.words(self.names)}; read from {self.rule.read_from}"

@@ -1,0 +1,150 @@
+"""The few calls of libbpf that forktrace makes itself, through ctypes.
+
+libbpf comes with the distribution's bcc, which is built on it. Every call raises
+OSError with the kernel's errno when it fails.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+from forktrace.errors import Unsupported
+
+_NAMES = ("libbpf.so.1", "libbpf.so.0")
+
+
+@functools.lru_cache(maxsize=1)
+def library() -> ctypes.CDLL:
+    """Return libbpf, or raise Unsupported naming the package that has it."""
+    for name in _NAMES:
+        try:
+            return ctypes.CDLL(name, use_errno=True)
+        except OSError:
+            continue
+    raise Unsupported(
+        "libbpf is not installed.", "Install it: apt install libbpf1 python3-bpfcc"
+    )
+
+
+def _call(function: str, *arguments: Any) -> int:
+    """Call a function that returns a negative number and sets errno on failure."""
+    ctypes.set_errno(0)
+    result: int = getattr(library(), function)(*arguments)
+    if result < 0:
+        # libbpf 0.x returns -1, libbpf 1.x -errno; both set errno.
+        number = ctypes.get_errno() or -result
+        raise OSError(number, os.strerror(number), function)
+    return result
+
+
+def raw_tracepoint_open(name: bytes | None, program: int) -> int:
+    """Attach to a raw tracepoint, or without a name where fentry/fexit was loaded."""
+    return _call("bpf_raw_tracepoint_open", name, program)
+
+
+def map_lookup(fd: int, index: int, value: ctypes.Structure) -> None:
+    """Read element ``index`` of an array map into ``value``."""
+    key = ctypes.c_uint32(index)
+    _call("bpf_map_lookup_elem", fd, ctypes.byref(key), ctypes.byref(value))
+
+
+def map_update(fd: int, index: int, value: ctypes.Structure) -> None:
+    """Write element ``index`` of an array map."""
+    key = ctypes.c_uint32(index)
+    _call(
+        "bpf_map_update_elem",
+        fd,
+        ctypes.byref(key),
+        ctypes.byref(value),
+        ctypes.c_uint64(0),
+    )
+
+
+class MapInfo(ctypes.Structure):
+    """The first members of ``struct bpf_map_info``."""
+
+    _fields_ = (
+        ("type", ctypes.c_uint32),
+        ("id", ctypes.c_uint32),
+        ("key_size", ctypes.c_uint32),
+        ("value_size", ctypes.c_uint32),
+        ("max_entries", ctypes.c_uint32),
+    )
+
+
+def map_info(fd: int) -> MapInfo:
+    """Return type and sizes of a map."""
+    info = MapInfo()
+    size = ctypes.c_uint32(ctypes.sizeof(info))
+    _call("bpf_obj_get_info_by_fd", fd, ctypes.byref(info), ctypes.byref(size))
+    return info
+
+
+def map_items(
+    fd: int, key: type[ctypes.Array[ctypes.c_char]], value: type[ctypes.Structure]
+) -> list[tuple[bytes, Any]]:
+    """Read a whole hash map whose keys are bytes, element by element.
+
+    An element that is deleted meanwhile is left out.
+    """
+    items = []
+    current, following, content = key(), key(), value()
+    previous = None
+    while True:
+        try:
+            _call("bpf_map_get_next_key", fd, previous, ctypes.byref(following))
+        except OSError:
+            return items
+        try:
+            _call(
+                "bpf_map_lookup_elem",
+                fd,
+                ctypes.byref(following),
+                ctypes.byref(content),
+            )
+            items.append((bytes(following), value.from_buffer_copy(content)))
+        except OSError:
+            pass
+        ctypes.memmove(current, following, ctypes.sizeof(key))
+        previous = ctypes.byref(current)
+
+
+_SAMPLE = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
+)
+
+
+class RingBuffer:
+    """A BPF ring buffer (Linux 5.8): ``poll`` hands each record to ``receive``."""
+
+    def __init__(self, fd: int, receive: Callable[[int, int], None]) -> None:
+        """Map the ring; ``receive`` gets the address and size of a record."""
+
+        def sample(_context: int, data: int, size: int) -> int:
+            receive(data, size)
+            return 0
+
+        # libbpf keeps only the pointer, so the callback must live as long as this.
+        self._sample = _SAMPLE(sample)
+        new = library().ring_buffer__new
+        new.restype = ctypes.c_void_p
+        ctypes.set_errno(0)
+        self._ring = ctypes.c_void_p(new(fd, self._sample, None, None))
+        if not self._ring.value or ctypes.get_errno():
+            raise OSError(ctypes.get_errno(), "ring_buffer__new")
+
+    def poll(self, timeout_ms: int) -> int:
+        """Wait for records and hand them over; returns how many there were."""
+        try:
+            return _call("ring_buffer__poll", self._ring, timeout_ms)
+        except InterruptedError:
+            return 0
+
+    def close(self) -> None:
+        """Unmap the ring."""
+        library().ring_buffer__free(self._ring)
+        self._ring = ctypes.c_void_p(None)

@@ -1,0 +1,177 @@
+"""The structs of bpf/forktrace.c as ctypes, field by field.
+
+Two sizes depend on the kernel's rule and on the histogram, so the structs are made by
+``Layout``. ``Session`` compares each size with the loaded map's before it reads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import Structure, c_char, c_int64, c_uint32, c_uint64
+from typing import Any
+
+BUCKET_BOUNDS_NS = (
+    *(20_000, 50_000, 100_000, 200_000, 500_000),
+    *(1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000, 50_000_000),
+    *(100_000_000, 200_000_000, 500_000_000),
+    *(1_000_000_000, 2_000_000_000, 5_000_000_000, 10_000_000_000),
+)
+"""Upper bounds of the duration histograms: 20 us to 10 s in steps of 1, 2, 5."""
+
+LOST_STAGES = (
+    "fork_slot",
+    "fork_return",
+    "copy_return",
+    "witness",
+    "fork_event",
+    "vma_event",
+)
+"""``enum lost`` in order: where something can be missed, each counted."""
+
+SOURCES = ("rule", "return", "branch")
+"""``enum source`` in order."""
+
+NO_ROW = 0xFFFFFFFF
+FORK_EVENT = 1
+VMA_EVENT = 2
+COMM_LEN = 16
+MAX_COMMS = 2048
+
+
+class Row(Structure):
+    """``struct row``."""
+
+    _fields_ = (
+        ("vmas", c_uint64),
+        ("copy_ns", c_uint64),
+        ("page_table_bytes", c_uint64),
+    )
+
+
+class VmaEvent(Structure):
+    """``struct vma_event``."""
+
+    _fields_ = (
+        ("type", c_uint32),
+        ("tid", c_uint32),
+        ("start", c_uint64),
+        ("end", c_uint64),
+        ("src_flags", c_uint64),
+        ("dst_flags", c_uint64),
+        ("copy_ns", c_uint64),
+        ("page_table_bytes", c_uint64),
+        ("row", c_uint32),
+        ("copied", c_uint32),
+        ("source", c_uint32),
+        ("anon_vma", c_uint32),
+    )
+
+
+class Config(Structure):
+    """``struct config``."""
+
+    _fields_ = (
+        ("observe", c_uint32),
+        ("events", c_uint32),
+        ("details", c_uint32),
+        ("pid", c_uint32),
+        ("cgroup", c_uint64),
+        ("comm", c_char * COMM_LEN),
+        ("comm_set", c_uint32),
+        ("pad", c_uint32),
+    )
+
+
+class CommCost(Structure):
+    """``struct comm_cost``."""
+
+    _fields_ = (
+        ("forks", c_uint64),
+        ("copy_ns", c_uint64),
+        ("page_table_bytes", c_uint64),
+    )
+
+
+class Layout:
+    """The structs whose size depends on how many bits the kernel's rule tests."""
+
+    def __init__(self, rule_bits: int) -> None:
+        """Lay out for a rule of ``rule_bits`` bits: two rows for each subset."""
+        self.rows = 2 << rule_bits
+        buckets = len(BUCKET_BOUNDS_NS) + 1
+        rows = Row * self.rows
+
+        class ForkSlot(Structure):
+            """``struct fork_slot``."""
+
+            _fields_ = (
+                ("type", c_uint32),
+                ("tid", c_uint32),
+                ("pid", c_uint32),
+                ("child_pid", c_uint32),
+                ("ret", c_int64),
+                ("start_ns", c_uint64),
+                ("duration_ns", c_uint64),
+                ("cgroup", c_uint64),
+                ("comm", c_char * COMM_LEN),
+                ("parent_vmas", c_uint32),
+                ("child_vmas", c_uint32),
+                ("calls", c_uint32),
+                ("skipped", c_uint32),
+                ("page_tables", c_uint64),
+                ("dst_mm", c_uint64),
+                ("src", c_uint64),
+                ("dst", c_uint64),
+                ("copy_start_ns", c_uint64),
+                ("inside", c_uint32),
+                ("row", c_uint32),
+                ("witness", c_uint32),
+                ("observe", c_uint32),
+                ("agree", c_uint32),
+                ("disagree", c_uint32),
+                ("wanted", c_uint32),
+                ("details", c_uint32),
+                ("rows", rows),
+            )
+
+        class KernelTotals(Structure):
+            """``struct totals``."""
+
+            _fields_ = (
+                ("forks_ok", c_uint64),
+                ("forks_failed", c_uint64),
+                ("skip", c_uint64),
+                ("dontcopy", c_uint64),
+                ("wipeonfork", c_uint64),
+                ("fork_ns", c_uint64),
+                ("copy_ns", c_uint64),
+                ("observed_forks", c_uint64),
+                ("lost", c_uint64 * len(LOST_STAGES)),
+                ("agree", c_uint64 * len(SOURCES)),
+                ("disagree", c_uint64 * len(SOURCES)),
+                ("fork_buckets", c_uint64 * buckets),
+                ("copy_buckets", c_uint64 * buckets),
+                ("odd_src_flags", c_uint64),
+                ("odd_dst_flags", c_uint64),
+                ("odd_anon_vma", c_uint64),
+                ("odd_copied", c_uint64),
+                ("rows", rows),
+            )
+
+        self.ForkSlot: type[Any] = ForkSlot
+        self.KernelTotals: type[Any] = KernelTotals
+
+    @property
+    def slots(self) -> int:
+        """How many forks can be under way at once: a power of two, in 8 MiB."""
+        most = (8 << 20) // ctypes.sizeof(self.ForkSlot)
+        return min(1024, 1 << (most.bit_length() - 1))
+
+    def value_sizes(self) -> dict[str, int]:
+        """Return the size in bytes that each map's value must have."""
+        return {
+            "slots": ctypes.sizeof(self.ForkSlot),
+            "totals": ctypes.sizeof(self.KernelTotals),
+            "config": ctypes.sizeof(Config),
+            "comms": ctypes.sizeof(CommCost),
+        }

@@ -1,0 +1,60 @@
+"""What bpf/forktrace.c must be told about this kernel, as C macros."""
+
+from __future__ import annotations
+
+from forktrace.kernel.btf import Btf
+from forktrace.kernel.rule import Rule
+from forktrace.tracer.layout import BUCKET_BOUNDS_NS, Layout
+
+_OFFSETS = {
+    "OFF_CLONE_FLAGS": ("kernel_clone_args", "flags"),
+    "OFF_TASK_PID": ("task_struct", "pid"),
+    "OFF_TASK_MM": ("task_struct", "mm"),
+    "OFF_MM_MAP_COUNT": ("mm_struct", "map_count"),
+    "OFF_MM_PGTABLES_BYTES": ("mm_struct", "pgtables_bytes"),
+    "OFF_VMA_START": ("vm_area_struct", "vm_start"),
+    "OFF_VMA_END": ("vm_area_struct", "vm_end"),
+    "OFF_VMA_MM": ("vm_area_struct", "vm_mm"),
+    "OFF_VMA_FLAGS": ("vm_area_struct", "vm_flags"),
+    "OFF_VMA_ANON_VMA": ("vm_area_struct", "anon_vma"),
+}
+
+
+def macros(
+    btf: Btf, rule: Rule, layout: Layout, *, fentry: bool, ring_pages: int
+) -> dict[str, str]:
+    """Return every macro that the program needs; raises Unsupported for an offset."""
+    defined = {
+        name: str(btf.offset(struct, member))
+        for name, (struct, member) in _OFFSETS.items()
+    }
+    defined["DST_MASK"] = f"{rule.dst_mask:#x}ULL"
+    defined["SRC_MASK"] = f"{rule.src_mask:#x}ULL"
+    defined["ROW_OF(bits)"] = _packed(rule)
+    defined["ROWS"] = str(layout.rows)
+    defined["SLOTS"] = str(layout.slots)
+    defined["RING_PAGES"] = str(ring_pages)
+    defined["BUCKETS"] = str(len(BUCKET_BOUNDS_NS) + 1)
+    defined["BUCKET_OF(ns)"] = " + ".join(
+        f"((ns) > {bound}ULL)" for bound in BUCKET_BOUNDS_NS
+    ).join("()")
+    if fentry:
+        defined["FENTRY"] = "1"
+    return defined
+
+
+def _packed(rule: Rule) -> str:
+    """Pack the rule's bits next to each other, the lowest first."""
+    terms = [
+        f"((((bits) >> {bit}) & 1) << {place})"
+        for place, bit in enumerate(sorted(rule.bits))
+    ]
+    return "(" + " | ".join(terms or ["0"]) + ")"
+
+
+def trigger_bits(rule: Rule, row: int) -> int:
+    """Return the bits of vm_flags that row ``row`` stands for: ROW_OF backwards."""
+    packed = row >> 1
+    return sum(
+        1 << bit for place, bit in enumerate(sorted(rule.bits)) if packed >> place & 1
+    )

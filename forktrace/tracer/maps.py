@@ -1,0 +1,204 @@
+"""From the BPF maps' structs to the model: names for rows, forks from events."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import time
+from collections.abc import Callable
+from typing import Any
+
+from forktrace.kernel.flags import FlagNames
+from forktrace.kernel.rule import Rule
+from forktrace.model import (
+    ANON_VMA,
+    Decision,
+    Fork,
+    Histogram,
+    Outcome,
+    ProcessCost,
+    Source,
+    Totals,
+    TriggerCost,
+    Vma,
+    VmaCounts,
+)
+from forktrace.text import decode_comm
+from forktrace.tracer.layout import (
+    BUCKET_BOUNDS_NS,
+    FORK_EVENT,
+    LOST_STAGES,
+    SOURCES,
+    VMA_EVENT,
+    Layout,
+    VmaEvent,
+)
+from forktrace.tracer.macros import trigger_bits
+
+_WITNESSES: tuple[Source, ...] = ("return", "branch")
+
+UNKNOWN = "unknown"
+"""Trigger of a copy that a witness saw and the rule did not foresee."""
+
+
+class Naming:
+    """How this kernel's rows and flags are called; made once for a session."""
+
+    def __init__(self, rule: Rule, names: FlagNames) -> None:
+        """Name the rows of ``rule``."""
+        self._rule = rule
+        self._names = names
+
+    def trigger(self, row: int) -> str:
+        """Return the trigger of a row; whether it had an anon_vma is its low bit."""
+        bits = trigger_bits(self._rule, row)
+        if bits:
+            return self._rule.trigger_name(bits, self._names)
+        return ANON_VMA if row & 1 else UNKNOWN
+
+    def costs(self, rows: Any, *, zeros: bool = False) -> tuple[TriggerCost, ...]:
+        """Return the rows in use; ``zeros`` adds each single bit's and anon_vma's."""
+        always = self._single_rows() if zeros else frozenset()
+        return tuple(
+            TriggerCost(
+                trigger=self.trigger(number),
+                anon_vma=bool(number & 1),
+                vmas=row.vmas,
+                copy_ns=row.copy_ns,
+                page_table_bytes=row.page_table_bytes,
+            )
+            for number, row in enumerate(rows)
+            if row.vmas or number in always
+        )
+
+    def _single_rows(self) -> frozenset[int]:
+        singles = {2 << place for place in range(len(self._rule.bits))}
+        return frozenset({1} | singles | {row | 1 for row in singles})
+
+    def vma(self, event: VmaEvent) -> Vma:
+        """Return the model of one VMA event."""
+        decision: Decision = "copy" if event.copied else "skip"
+        source: Source = SOURCES[event.source]  # type: ignore[assignment]
+        return Vma(
+            start=event.start,
+            end=event.end,
+            src_flags=event.src_flags,
+            dst_flags=event.dst_flags,
+            flags=self._names.names(event.src_flags),
+            anon_vma=bool(event.anon_vma),
+            decision=decision,
+            source=source,
+            trigger=self.trigger(event.row) if event.copied else None,
+            copy_ns=event.copy_ns,
+            page_table_bytes=event.page_table_bytes,
+        )
+
+
+def totals_of(raw: Any, comms: list[tuple[bytes, Any]], naming: Naming) -> Totals:
+    """Return the model of ``struct totals`` and the map of names."""
+    forks: dict[Outcome, int] = {"ok": raw.forks_ok, "failed": raw.forks_failed}
+    checks: dict[tuple[Source, str], int] = {}
+    for source in _WITNESSES:
+        number = SOURCES.index(source)
+        checks[source, "agree"] = raw.agree[number]
+        checks[source, "disagree"] = raw.disagree[number]
+    triggers = naming.costs(raw.rows, zeros=True)
+    return Totals(
+        forks=forks,
+        vmas=VmaCounts(
+            copy=sum(cost.vmas for cost in triggers),
+            skip=raw.skip,
+            dontcopy=raw.dontcopy,
+            wipeonfork=raw.wipeonfork,
+        ),
+        triggers=triggers,
+        fork_duration=Histogram(BUCKET_BOUNDS_NS, tuple(raw.fork_buckets), raw.fork_ns),
+        copy_duration=Histogram(BUCKET_BOUNDS_NS, tuple(raw.copy_buckets), raw.copy_ns),
+        lost=dict(zip(LOST_STAGES, raw.lost)),
+        decision_checks=checks,
+        processes=tuple(
+            ProcessCost(
+                decode_comm(key), cost.forks, cost.copy_ns, cost.page_table_bytes
+            )
+            for key, cost in comms
+        ),
+    )
+
+
+class Assembler:
+    """Puts each fork together from its VMA events and the fork event that ends them.
+
+    A thread's VMA events come before its fork event, for it alone writes them. The
+    kernel's clock is turned into wall time by the distance measured at the start.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        naming: Naming,
+        cgroup_path: Callable[[int], str],
+        deliver: Callable[[Fork], None],
+    ) -> None:
+        """Hand each whole fork to ``deliver``."""
+        self._layout = layout
+        self._naming = naming
+        self._cgroup_path = cgroup_path
+        self._deliver = deliver
+        self._vmas: dict[int, list[Vma]] = {}
+        self._epoch_ns = time.time_ns() - time.monotonic_ns()
+
+    def receive(self, address: int, _size: int) -> None:
+        """Take one record of the ring buffer."""
+        kind = ctypes.c_uint32.from_address(address).value
+        if kind == VMA_EVENT:
+            event = VmaEvent.from_address(address)
+            self._vmas.setdefault(event.tid, []).append(self._naming.vma(event))
+        elif kind == FORK_EVENT:
+            self._deliver(self._fork(self._layout.ForkSlot.from_address(address)))
+
+    def _fork(self, slot: Any) -> Fork:
+        triggers = self._naming.costs(slot.rows)
+        ok = slot.ret > 0
+        details = tuple(self._vmas.pop(slot.tid, ())) if slot.details else None
+        return Fork(
+            time_ns=self._epoch_ns + slot.start_ns,
+            pid=slot.pid,
+            tid=slot.tid,
+            comm=decode_comm(slot.comm),
+            child_pid=slot.child_pid if ok else 0,
+            cgroup=self._cgroup_path(slot.cgroup),
+            outcome="ok" if ok else "failed",
+            errno=None if ok else errno_name(-slot.ret),
+            duration_ns=slot.duration_ns,
+            copy_ns=sum(cost.copy_ns for cost in triggers),
+            page_table_bytes=sum(cost.page_table_bytes for cost in triggers),
+            vmas=_counts(slot, ok),
+            triggers=triggers,
+            details=details,
+        )
+
+
+def _counts(slot: Any, ok: bool) -> VmaCounts:
+    """Count decisions; without a child nobody knows what it would have been spared."""
+    return VmaCounts(
+        copy=slot.calls - slot.skipped,
+        skip=slot.skipped,
+        dontcopy=slot.parent_vmas - slot.child_vmas if ok else 0,
+        wipeonfork=slot.child_vmas - slot.calls if ok else 0,
+    )
+
+
+# What the kernel uses inside and libc never sees, include/linux/errno.h.
+_KERNEL_ERRNOS = {
+    512: "ERESTARTSYS",
+    513: "ERESTARTNOINTR",
+    514: "ERESTARTNOHAND",
+    516: "ERESTART_RESTARTBLOCK",
+}
+
+
+def errno_name(number: int) -> str:
+    """Return the name of an errno, kernel-internal ones too."""
+    return (
+        errno.errorcode.get(number) or _KERNEL_ERRNOS.get(number) or f"errno_{number}"
+    )

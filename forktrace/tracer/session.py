@@ -1,0 +1,247 @@
+"""One tracing session: probes go up, numbers and forks come out, probes go down."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from forktrace import libbpf
+from forktrace.cgroups import CgroupPaths
+from forktrace.errors import ForktraceError, Unsupported
+from forktrace.kernel.btf import Btf
+from forktrace.kernel.running import RunningKernel
+from forktrace.model import Fork, KernelInfo, Totals
+from forktrace.tracer import program
+from forktrace.tracer.attach import Probes
+from forktrace.tracer.layout import COMM_LEN, SOURCES, CommCost, Config, Layout
+from forktrace.tracer.macros import macros
+from forktrace.tracer.maps import Assembler, Naming, totals_of
+from forktrace.tracer.witness import Witness, find_witness, require_witness
+
+AttachMode = Literal["auto", "fentry", "kprobe"]
+Attached = Literal["fentry", "kprobe"]
+DecisionMode = Literal["auto", "observe", "rule"]
+
+_MAPS = ("slots", "totals", "config", "comms", "events")
+_WITNESSES = {"witness_return": "KPROBE", "witness_branch": "KPROBE"}
+_CHILD_MADE = {"child_made": "RAW_TRACEPOINT"}
+_FENTRY = {
+    "kfunc__vmlinux__kernel_clone": "TRACING",
+    "kretfunc__vmlinux__kernel_clone": "TRACING",
+    "kfunc__vmlinux__copy_page_range": "TRACING",
+    "kretfunc__vmlinux__copy_page_range": "TRACING",
+}
+# Program, function, whether at its return.
+_KPROBES = (
+    ("copy_return", "copy_page_range", True),
+    ("copy_entry", "copy_page_range", False),
+    ("fork_return", "kernel_clone", True),
+    ("fork_entry", "kernel_clone", False),
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which forks are sent one by one; the totals hold all of them regardless.
+
+    ``pid`` 0, ``comm`` None and ``cgroup`` None leave the choice open.
+    """
+
+    events: bool = False
+    details: bool = False
+    pid: int = 0
+    comm: str | None = None
+    cgroup: str | None = None
+    ring_bytes: int = 1 << 20
+
+
+class Session:
+    """Probes on this host's kernel, from construction until ``close``.
+
+    Raises Unsupported when the kernel refuses. Whatever ends the process takes the
+    probes along: they live as long as its descriptors.
+    """
+
+    def __init__(
+        self,
+        attach: AttachMode = "auto",
+        decision: DecisionMode = "auto",
+        wanted: Wanted | None = None,
+        deliver: Callable[[Fork], None] = lambda fork: None,
+    ) -> None:
+        """Compile, load and attach; ``deliver`` gets each fork from ``poll``."""
+        self._wanted = wanted or Wanted()
+        self._cgroups = CgroupPaths()
+        self._probes = Probes()
+        self._witness_probes = Probes()
+        self._ring: libbpf.RingBuffer | None = None
+        self._loaded: program.Loaded | None = None
+        try:
+            with Btf.of_running_kernel() as btf:
+                self.kernel = RunningKernel.read(btf)
+                self._layout = Layout(len(self.kernel.rule.bits))
+                self.attached = self._load(btf, attach)
+            self._naming = Naming(self.kernel.rule, self.kernel.names)
+            self.witness = self._choose_witness(decision)
+            self._listen(deliver)
+            self.observe(decision != "rule")
+            self._attach()
+        except BaseException:
+            self.close()
+            raise
+
+    # -- going up -----------------------------------------------------------
+
+    def _load(self, btf: Btf, attach: AttachMode) -> Attached:
+        """Load for fentry where asked or possible, else for kprobes."""
+        if attach != "kprobe":
+            try:
+                self._loaded = self._program(btf, fentry=True)
+                return "fentry"
+            except Unsupported:
+                if attach == "fentry":
+                    raise
+        self._loaded = self._program(btf, fentry=False)
+        return "kprobe"
+
+    def _program(self, btf: Btf, *, fentry: bool) -> program.Loaded:
+        pages = self._wanted.ring_bytes // 4096
+        text = program.source(
+            macros(btf, self.kernel.rule, self._layout, fentry=fentry, ring_pages=pages)
+        )
+        kprobes = {name: "KPROBE" for name, _, _ in _KPROBES}
+        hooks = _FENTRY if fentry else kprobes
+        loaded = program.load(text, {**hooks, **_CHILD_MADE, **_WITNESSES}, _MAPS)
+        for name, size in self._layout.value_sizes().items():
+            found = libbpf.map_info(loaded.maps[name]).value_size
+            if found != size:
+                loaded.close()
+                raise ForktraceError(
+                    f"BPF map {name} has values of {found} bytes instead of {size}.",
+                    "forktrace.c and layout.py do not belong together: reinstall.",
+                )
+        return loaded
+
+    def _choose_witness(self, decision: DecisionMode) -> Witness | None:
+        if decision == "rule":
+            return None
+        if decision == "observe":
+            return require_witness(self.kernel)
+        return find_witness(self.kernel)
+
+    def _listen(self, deliver: Callable[[Fork], None]) -> None:
+        if not self._wanted.events:
+            return
+        assembler = Assembler(self._layout, self._naming, self._cgroups.path, deliver)
+        self._ring = libbpf.RingBuffer(self._fd("events"), assembler.receive)
+
+    def _attach(self) -> None:
+        """Attach returns before entries, and the outermost entry last.
+
+        So the first fork that is seen at all is seen from its start.
+        """
+        programs = self._programs()
+        self._probes.raw_tracepoint(programs["child_made"], "sched_process_fork")
+        if self.attached == "fentry":
+            for name in reversed(_FENTRY):
+                self._probes.trampoline(programs[name])
+        else:
+            for name, function, at_return in _KPROBES:
+                self._probes.kprobe(programs[name], function, at_return=at_return)
+
+    # -- while it runs --------------------------------------------------------
+
+    @property
+    def info(self) -> KernelInfo:
+        """What the kernel is and how it is traced."""
+        rule = self.kernel.rule
+        return KernelInfo(self.kernel.release, self.attached, rule.mask, rule.read_from)
+
+    def observe(self, on: bool) -> None:
+        """Let each fork that starts from now on be witnessed, or decided by rule.
+
+        Without a witness nothing changes. After switching off, call
+        ``retire_witness`` until it returns True.
+        """
+        if on and self.witness and not self._witness_probes:
+            self._witness_probes = self.witness.attach(self._programs())
+        self._configure(observing=on and self.witness is not None)
+
+    def retire_witness(self) -> bool:
+        """Detach the witness once the last fork it watches has ended."""
+        if self._witness_probes and not self._raw_totals().observed_forks:
+            self._witness_probes.close()
+        return not self._witness_probes
+
+    def poll(self, timeout_ms: int) -> int:
+        """Deliver the forks that ended; wait for one at most ``timeout_ms``."""
+        return self._ring.poll(timeout_ms) if self._ring else 0
+
+    def totals(self) -> Totals:
+        """Return the sums since the start, as the kernel holds them now."""
+        comms = libbpf.map_items(self._fd("comms"), ctypes.c_char * COMM_LEN, CommCost)
+        return totals_of(self._raw_totals(), comms, self._naming)
+
+    def disagreement(self) -> str | None:
+        """Describe the last VMA on which witness and rule disagreed, if any."""
+        raw = self._raw_totals()
+        if not any(raw.disagree):
+            return None
+        names = ",".join(self.kernel.names.names(raw.odd_src_flags))
+        did, said = ("copied", "skip") if raw.odd_copied else ("skipped", "copy")
+        return (
+            f"The kernel {did} a VMA where its rule says {said}: src flags "
+            f"{raw.odd_src_flags:#x} ({names}), dst flags {raw.odd_dst_flags:#x}, "
+            f"{'an' if raw.odd_anon_vma else 'no'} anon_vma."
+        )
+
+    def close(self) -> None:
+        """Detach and unload everything; closing twice is fine."""
+        self._probes.close()
+        self._witness_probes.close()
+        if self._ring:
+            self._ring.close()
+            self._ring = None
+        if self._loaded:
+            self._loaded.close()
+            self._loaded = None
+
+    def __enter__(self) -> Session:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    # -- maps -----------------------------------------------------------------
+
+    def _programs(self) -> dict[str, int]:
+        assert self._loaded is not None, "the session is closed"
+        return dict(self._loaded.programs)
+
+    def _fd(self, name: str) -> int:
+        assert self._loaded is not None, "the session is closed"
+        return self._loaded.maps[name]
+
+    def _raw_totals(self) -> Any:
+        raw = self._layout.KernelTotals()
+        libbpf.map_lookup(self._fd("totals"), 0, raw)
+        return raw
+
+    def _configure(self, *, observing: bool) -> None:
+        wanted = self._wanted
+        source = self.witness.source if observing and self.witness else "rule"
+        comm = (wanted.comm or "").encode("utf-8", "surrogateescape")[: COMM_LEN - 1]
+        config = Config(
+            observe=SOURCES.index(source),
+            events=wanted.events,
+            details=wanted.details,
+            pid=wanted.pid,
+            cgroup=self._cgroups.number(wanted.cgroup) if wanted.cgroup else 0,
+            comm=comm,
+            comm_set=wanted.comm is not None,
+        )
+        libbpf.map_update(self._fd("config"), 0, config)
