@@ -1,0 +1,1 @@
+"""Tests of the lab: package lists, archives, start-up; no guest is booted."""
