@@ -1,0 +1,262 @@
+"""Struct layout, enum values and function types of the running kernel, from its BTF.
+
+Uses libbpf's own BTF parser by ctypes (libbpfcc depends on libbpf, so it is there).
+Parsing /sys/kernel/btf/vmlinux takes about 50 ms and 6 MB, given back by ``close``:
+open it once, ask everything, and close it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from forktrace.errors import Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+VMLINUX = "/sys/kernel/btf/vmlinux"
+_LIBRARIES = ("libbpf.so.1", "libbpf.so.0")
+
+# Kinds of a BTF type, include/uapi/linux/btf.h.
+_PTR, _ARRAY, _STRUCT, _UNION, _ENUM, _FWD = 2, 3, 4, 5, 6, 7
+_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _FUNC, _FUNC_PROTO = 8, 9, 10, 11, 12, 13
+_TYPE_TAG, _ENUM64 = 18, 19
+_QUALIFIERS = {_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG}
+_PREFIX = {_STRUCT: "struct ", _UNION: "union ", _ENUM: "enum ", _FWD: "struct "}
+_SIZE_OF_TYPE = 12  # struct btf_type; what a kind adds follows it
+_MAX_ERRNO = 4095
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of a kernel function: its name and its C type as text."""
+
+    name: str
+    type: str
+
+
+class _Type(NamedTuple):
+    """The head of one struct btf_type; ``size`` is a type's id in some kinds."""
+
+    address: int
+    name_off: int
+    kind: int
+    vlen: int
+    bitfields: bool
+    size: int
+
+
+class Btf:
+    """The BTF of one kernel, open until ``close`` (or the end of a ``with``)."""
+
+    def __init__(self, path: str) -> None:
+        """Parse the BTF at ``path`` (raw, or an ELF file with a .BTF section)."""
+        self._lib = _load_library()
+        # libbpf before 1.0 answers a failure with a negative errno as the pointer.
+        handle = self._lib.btf__parse(path.encode(), None) or 0
+        if not 0 < handle < 2**64 - _MAX_ERRNO:
+            raise Unsupported(
+                f"libbpf cannot read {path}",
+                "Install a libbpf1 as new as this kernel.",
+            )
+        self._handle: int = handle
+
+    @classmethod
+    def of_running_kernel(cls) -> Btf:
+        """Open this kernel's BTF; raise Unsupported naming what is missing."""
+        try:
+            with open(VMLINUX, "rb"):
+                pass
+        except FileNotFoundError:
+            raise Unsupported(
+                f"this kernel has no BTF ({VMLINUX} is missing)",
+                "Boot a kernel built with CONFIG_DEBUG_INFO_BTF=y.",
+            ) from None
+        except OSError as error:
+            raise Unsupported(f"cannot read {VMLINUX}: {error.strerror}") from None
+        return cls(VMLINUX)
+
+    def close(self) -> None:
+        """Give libbpf's memory back; closing twice is fine."""
+        if self._handle:
+            self._lib.btf__free(self._handle)
+            self._handle = 0
+
+    def __enter__(self) -> Btf:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def offset(self, struct: str, member: str) -> int:
+        """Return where ``member`` lies in ``struct``, in bytes.
+
+        Looks through anonymous structs and unions. Raises Unsupported when this
+        kernel has no such struct or member (or it is a bit field).
+        """
+        bits = self._member_bits(struct, member)
+        if bits is None or bits % 8:
+            raise Unsupported(f"this kernel has no member {member} in struct {struct}")
+        return bits // 8
+
+    def has_member(self, struct: str, member: str) -> bool:
+        """Tell whether ``struct`` exists in this kernel and has ``member``."""
+        return self._member_bits(struct, member) is not None
+
+    def size(self, struct: str) -> int:
+        """Return the size of ``struct`` in bytes; raise Unsupported without it."""
+        number = self._find(struct, _STRUCT)
+        if number is None:
+            raise Unsupported(f"this kernel has no struct {struct}")
+        return self._type(number).size
+
+    def has_function(self, name: str) -> bool:
+        """Tell whether BTF describes function ``name`` (fentry needs that)."""
+        return self._find(name, _FUNC) is not None
+
+    def function_params(self, name: str) -> tuple[Param, ...] | None:
+        """Return the parameters of function ``name``, None when BTF has none."""
+        number = self._find(name, _FUNC)
+        if number is None:
+            return None
+        proto = self._type(self._type(number).size)
+        base = proto.address + _SIZE_OF_TYPE
+        words = (ctypes.c_uint32 * (2 * proto.vlen)).from_address(base)
+        return tuple(
+            Param(self._name(words[2 * i]), self._c_type(words[2 * i + 1]))
+            for i in range(proto.vlen)
+        )
+
+    def enum_values(self, prefix: str, suffix: str = "") -> dict[str, int]:
+        """Return every enumerator whose name starts and ends so, with its value.
+
+        The names come whole and in the kernel's order. ``VMA_`` and ``_BIT`` give
+        the numbers of the bits of vm_flags from Linux 6.19 on, nothing before.
+        Walks all types: about 100 ms.
+        """
+        return {
+            name: value
+            for enum in self._enums()
+            for name, value in self._enumerators(enum)
+            if name.startswith(prefix) and name.endswith(suffix)
+        }
+
+    # -- one type ------------------------------------------------------------
+
+    def _find(self, name: str, kind: int) -> int | None:
+        number = int(
+            self._lib.btf__find_by_name_kind(self._handle, name.encode(), kind)
+        )
+        return number if number > 0 else None
+
+    def _type(self, number: int) -> _Type:
+        address = self._lib.btf__type_by_id(self._handle, number)
+        name_off, info, size = (ctypes.c_uint32 * 3).from_address(address)
+        return _Type(
+            address, name_off, info >> 24 & 31, info & 0xFFFF, bool(info >> 31), size
+        )
+
+    def _name(self, name_off: int) -> str:
+        text = self._lib.btf__name_by_offset(self._handle, name_off)
+        return text.decode() if text else ""
+
+    def _c_type(self, number: int) -> str:
+        """Return a type as a C programmer writes it, without qualifiers."""
+        if number == 0:
+            return "void"
+        found = self._type(number)
+        if found.kind == _PTR:
+            target = self._c_type(found.size)
+            return target + ("*" if target.endswith("*") else " *")
+        if found.kind in _QUALIFIERS - {_TYPEDEF}:
+            return self._c_type(found.size)
+        return _PREFIX.get(found.kind, "") + (self._name(found.name_off) or "?")
+
+    # -- members -------------------------------------------------------------
+
+    def _member_bits(self, struct: str, member: str) -> int | None:
+        number = self._find(struct, _STRUCT)
+        return None if number is None else self._search(number, member)
+
+    def _search(self, number: int, member: str) -> int | None:
+        """Return the bit offset of ``member`` in a struct or union, or None."""
+        found = self._type(number)
+        if found.kind in _QUALIFIERS:
+            return self._search(found.size, member)
+        if found.kind not in (_STRUCT, _UNION):
+            return None
+        base = found.address + _SIZE_OF_TYPE
+        words = (ctypes.c_uint32 * (3 * found.vlen)).from_address(base)
+        for i in range(found.vlen):
+            name_off, target, where = words[3 * i : 3 * i + 3]
+            # A struct with bit fields keeps a field's width in the top byte.
+            where &= 0xFFFFFF if found.bitfields else 0xFFFFFFFF
+            if name_off == 0:
+                inner = self._search(target, member)
+                if inner is not None:
+                    return int(where + inner)
+            elif self._name(name_off) == member:
+                return int(where)
+        return None
+
+    # -- enums ---------------------------------------------------------------
+
+    def _enums(self) -> Iterator[_Type]:
+        type_by_id, handle = self._lib.btf__type_by_id, self._handle
+        info_of = ctypes.c_uint32.from_address
+        number = 1
+        while address := type_by_id(handle, number):
+            if info_of(address + 4).value >> 24 & 31 in (_ENUM, _ENUM64):
+                yield self._type(number)
+            number += 1
+
+    def _enumerators(self, enum: _Type) -> Iterator[tuple[str, int]]:
+        width = 3 if enum.kind == _ENUM64 else 2
+        base = enum.address + _SIZE_OF_TYPE
+        words = (ctypes.c_uint32 * (width * enum.vlen)).from_address(base)
+        for i in range(0, width * enum.vlen, width):
+            high = words[i + 2] << 32 if width == 3 else 0
+            yield self._name(words[i]), words[i + 1] | high
+
+
+def library_name() -> str | None:
+    """Return the name of the libbpf that is here, None when there is none."""
+    for name in _LIBRARIES:
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return name
+    return None
+
+
+def _load_library() -> ctypes.CDLL:
+    name = library_name()
+    if name is None:
+        raise Unsupported(
+            "libbpf is missing (it reads the kernel's BTF)",
+            "Install the package libbpf1 (Debian 12 and later) or libbpf0.",
+        )
+    lib = ctypes.CDLL(name)
+    # libbpf 0.x prints what it makes of an error to stderr unless told not to.
+    lib.libbpf_set_print(None)
+    pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint32
+    lib.btf__parse.argtypes, lib.btf__parse.restype = [text, pointer], pointer
+    lib.btf__free.argtypes, lib.btf__free.restype = [pointer], None
+    lib.btf__type_by_id.argtypes = [pointer, number]
+    lib.btf__type_by_id.restype = pointer
+    lib.btf__name_by_offset.argtypes = [pointer, number]
+    lib.btf__name_by_offset.restype = text
+    lib.btf__find_by_name_kind.argtypes = [pointer, text, number]
+    lib.btf__find_by_name_kind.restype = ctypes.c_int32
+    return lib

@@ -1,0 +1,114 @@
+"""Which functions the running kernel has and where, from /proc/kallsyms.
+
+The file is about 10 MB of text that the kernel formats anew for each reader: it is
+read once, in pieces, and only what was asked for is kept (about 100 ms).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+KALLSYMS = "/proc/kallsyms"
+_PIECE = 1 << 20
+
+# What compilers append to a function they changed: GCC's .isra.N, .constprop.N and
+# .part.N (also several), Clang's .llvm.N. A .cold part is no function of its own.
+_VARIANT = rb"(?:\.(?:isra|constprop|part|llvm)\.\d+)*"
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """One function: ``address`` is 0 where kptr_restrict hides it.
+
+    ``size`` is the distance to the next symbol in bytes (so padding counts), 0 when
+    unknown.
+    """
+
+    name: str
+    address: int
+    size: int
+
+    @property
+    def is_variant(self) -> bool:
+        """Tell whether the compiler changed it: its arguments mean nothing then."""
+        return "." in self.name
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """The functions that were asked for, by their name in kallsyms."""
+
+    found: Mapping[str, Symbol] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, *names: str, path: str = KALLSYMS) -> Symbols:
+        """Find the functions ``names`` and the compiler's variants of them."""
+        with open(path, "rb", buffering=0) as stream:
+            symbols = dict(_scan(stream, names))
+        return cls(symbols)
+
+    def get(self, name: str) -> Symbol | None:
+        """Return the function of exactly this name."""
+        return self.found.get(name)
+
+    def variants(self, name: str) -> tuple[Symbol, ...]:
+        """Return ``name`` itself, if it is there, then the variants of it."""
+        matching = [
+            symbol
+            for symbol in self.found.values()
+            if symbol.name.split(".", 1)[0] == name
+        ]
+        return tuple(sorted(matching, key=lambda s: (s.is_variant, s.name)))
+
+    def __contains__(self, name: str) -> bool:
+        """Tell whether the kernel has a function of exactly this name."""
+        return name in self.found
+
+
+def _scan(stream: BinaryIO, names: tuple[str, ...]) -> Iterator[tuple[str, Symbol]]:
+    needles = [b" " + name.encode() for name in names]
+    # The kernel's own lines end after the name; a module's go on with "\t[module]".
+    line = re.compile(
+        rb"^([0-9a-f]+) [tTwW] ((?:%s)%s)\n" % (b"|".join(_escaped(names)), _VARIANT),
+        re.MULTILINE,
+    )
+    for text in _pieces(stream):
+        if any(needle in text for needle in needles):
+            for match in line.finditer(text):
+                address = int(match[1], 16)
+                size = _distance(text, match.end(), address)
+                yield match[2].decode(), Symbol(match[2].decode(), address, size)
+
+
+def _escaped(names: tuple[str, ...]) -> list[bytes]:
+    return [re.escape(name.encode()) for name in names]
+
+
+def _pieces(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield whole lines, each piece overlapping the next by some lines.
+
+    The overlap keeps the symbol after a match in the same piece as the match.
+    """
+    rest = b""
+    while block := stream.read(_PIECE):
+        rest += block
+        if len(rest) < _PIECE:
+            continue
+        end = rest.rfind(b"\n") + 1
+        yield rest[:end]
+        rest = rest[rest.rfind(b"\n", 0, max(0, end - 4096)) + 1 :]
+    yield rest
+
+
+def _distance(text: bytes, position: int, address: int) -> int:
+    """Return the distance to the first higher address that follows in ``text``."""
+    for follower in text[position : position + 4096].splitlines():
+        other = int(follower.split(b" ", 1)[0] or b"0", 16)
+        if other > address:
+            return other - address
+    return 0

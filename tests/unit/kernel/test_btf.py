@@ -1,0 +1,83 @@
+"""Layout, enums and functions come from the BTF of the kernel that runs here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forktrace.errors import EXIT_UNSUPPORTED, Unsupported
+from forktrace.kernel import btf as btf_module
+from forktrace.kernel.btf import Btf, Param
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def btf() -> Iterator[Btf]:
+    with Btf.of_running_kernel() as opened:
+        yield opened
+
+
+class TestThisKernel:
+    def test_the_vma_begins_with_its_bounds(self, btf: Btf) -> None:
+        assert btf.offset("vm_area_struct", "vm_start") == 0
+        assert btf.offset("vm_area_struct", "vm_end") == 8
+
+    def test_members_inside_anonymous_ones_are_found(self, btf: Btf) -> None:
+        """mm_struct is one anonymous struct; vm_flags lies in a union."""
+        vma, mm = btf.size("vm_area_struct"), btf.size("mm_struct")
+        assert 0 < btf.offset("vm_area_struct", "vm_flags") < vma
+        assert 0 < btf.offset("mm_struct", "pgtables_bytes") < mm
+        assert btf.offset("mm_struct", "map_count") != btf.offset(
+            "mm_struct", "pgtables_bytes"
+        )
+
+    def test_what_is_missing_is_named(self, btf: Btf) -> None:
+        assert not btf.has_member("vm_area_struct", "vm_nonsense")
+        assert not btf.has_member("no_such_struct", "vm_flags")
+        with pytest.raises(Unsupported, match="vm_nonsense"):
+            btf.offset("vm_area_struct", "vm_nonsense")
+        with pytest.raises(Unsupported, match="no_such_struct"):
+            btf.size("no_such_struct")
+
+    def test_parameters_of_a_function(self, btf: Btf) -> None:
+        assert btf.has_function("copy_page_range")
+        assert btf.function_params("copy_page_range") == (
+            Param("dst_vma", "struct vm_area_struct *"),
+            Param("src_vma", "struct vm_area_struct *"),
+        )
+        assert btf.function_params("no_such_function") is None
+
+    def test_enumerators(self, btf: Btf) -> None:
+        found = btf.enum_values("BPF_PROG_TYPE_")
+        assert found["BPF_PROG_TYPE_KPROBE"] == 2
+        assert found["BPF_PROG_TYPE_TRACING"] == 26
+        assert btf.enum_values("BPF_PROG_TYPE_", "PROBE") == {"BPF_PROG_TYPE_KPROBE": 2}
+
+
+class TestMissing:
+    def test_a_kernel_without_btf(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(btf_module, "VMLINUX", "/no/such/btf")
+        with pytest.raises(Unsupported) as caught:
+            Btf.of_running_kernel()
+        assert "CONFIG_DEBUG_INFO_BTF" in caught.value.advice
+        assert caught.value.exit_status == EXIT_UNSUPPORTED
+
+    def test_a_host_without_libbpf(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(btf_module, "_LIBRARIES", ("libno-such.so.9",))
+        assert btf_module.library_name() is None
+        with pytest.raises(Unsupported) as caught:
+            Btf.of_running_kernel()
+        assert "libbpf1" in caught.value.advice
+
+    def test_something_else_than_btf(self) -> None:
+        with pytest.raises(Unsupported, match="/dev/null"):
+            Btf("/dev/null")
+
+
+def test_closing_twice_is_fine() -> None:
+    opened = Btf.of_running_kernel()
+    opened.close()
+    opened.close()

@@ -1,0 +1,247 @@
+"""The decoder reads the rule of every kernel there is, or says that it cannot.
+
+The code of each kernel is real; see ``fixtures`` for how it was captured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import capstone
+import pytest
+
+from forktrace.kernel.decode import (
+    Layout,
+    Text,
+    Undecodable,
+    decode,
+    read_decision,
+)
+from forktrace.kernel.symbols import Symbol, Symbols
+from tests.unit.kernel.fixtures import (
+    EXPECTED,
+    FOLDER,
+    FROM_6_19,
+    MIXEDMAP,
+    PFNMAP,
+    Kernel,
+    load,
+)
+
+if TYPE_CHECKING:
+    from forktrace.kernel.btf import Btf
+    from forktrace.kernel.decode import Side
+
+NOPS = (bytes.fromhex("0f1f440000"), bytes.fromhex("6666666690"))
+CALL = bytes.fromhex("e8fecaad0b")
+JUMP = bytes.fromhex("e9fecaad0b")
+INT3 = b"\xcc"
+FLAGS, ANON = 0x20, 0x40
+LAYOUT = Layout(FLAGS, ANON)
+
+
+@pytest.fixture(params=sorted(EXPECTED))
+def kernel(request: pytest.FixtureRequest) -> Kernel:
+    return load(request.param)
+
+
+@pytest.fixture(
+    params=[
+        "5.10.0-46-cloud-amd64",
+        "6.12.117+deb13-cloud-amd64",
+        "7.3.4+deb13-cloud-amd64",
+        "7.3.4-isra",
+    ]
+)
+def shape(request: pytest.FixtureRequest) -> Kernel:
+    """Return one kernel of each shape, for what takes many decodings."""
+    return load(request.param)
+
+
+def patch(code: bytes, at: int, new: bytes) -> bytes:
+    return code[:at] + new + code[at + len(new) :]
+
+
+def entry_of(kernel: Kernel) -> int:
+    """Return where the 5 bytes lie that tracers patch at the function's entry."""
+    return next(at for at in (0, 4) if kernel.function.code[at:].startswith(NOPS))
+
+
+def instruction_starts(kernel: Kernel) -> set[int]:
+    disassembler = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    code = kernel.function.code
+    return {at for at, _, _, _ in disassembler.disasm_lite(code, 0)}
+
+
+def test_every_captured_kernel_is_expected() -> None:
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(EXPECTED)
+
+
+class TestRealKernels:
+    def test_the_rule_is_that_of_the_sources(self, kernel: Kernel) -> None:
+        assert kernel.decode().bits == EXPECTED[kernel.name][0]
+
+    def test_the_path_that_copies_is_found(self, kernel: Kernel) -> None:
+        assert kernel.decode().branches == EXPECTED[kernel.name][1]
+
+
+class TestOtherTracers:
+    def test_a_call_at_the_entry_changes_nothing(self, kernel: Kernel) -> None:
+        code = patch(kernel.function.code, entry_of(kernel), CALL)
+        assert kernel.decode(code) == kernel.decode()
+
+    def test_a_breakpoint_at_the_entry_changes_nothing(self, kernel: Kernel) -> None:
+        code = patch(kernel.function.code, entry_of(kernel), INT3)
+        assert kernel.decode(code) == kernel.decode()
+
+    def test_a_jump_at_the_entry_hides_the_code(self, kernel: Kernel) -> None:
+        code = patch(kernel.function.code, entry_of(kernel), JUMP)
+        with pytest.raises(Undecodable):
+            kernel.decode(code)
+
+    def test_a_probe_on_the_branch_changes_nothing(self, kernel: Kernel) -> None:
+        """Our own witness may be there when the code is read again."""
+        for probe in (INT3, JUMP):
+            code = kernel.function.code
+            for place in EXPECTED[kernel.name][1]:
+                code = patch(code, place, probe)
+            assert kernel.decode(code) == kernel.decode()
+
+    def test_a_probe_anywhere_else_changes_nothing_or_is_seen(
+        self, shape: Kernel
+    ) -> None:
+        truth = shape.decode()
+        places = [at for at in instruction_starts(shape) if at < max(truth.branches)]
+        for probe in (INT3, JUMP):
+            for place in places:
+                with contextlib.suppress(Undecodable):
+                    code = patch(shape.function.code, place, probe)
+                    assert shape.decode(code).bits == truth.bits, hex(place)
+
+
+class TestBrokenCode:
+    def test_truncated_code_is_refused(self, shape: Kernel) -> None:
+        for size in range(shape.decode().branches[0]):
+            with pytest.raises(Undecodable):
+                shape.decode(shape.function.code[:size])
+
+    def test_flipped_bits_never_crash(self, shape: Kernel) -> None:
+        code = shape.function.code
+        for place in range(max(shape.decode().branches) + 16):
+            flipped = patch(code, place, bytes([code[place] ^ 1 << place % 8]))
+            with contextlib.suppress(Undecodable):
+                bits = shape.decode(flipped).bits
+                assert {PFNMAP, MIXEDMAP} <= set(bits)
+
+    def test_garbage_is_refused(self) -> None:
+        source = random.Random(23)
+        for _ in range(500):
+            text = Text("garbage", 0x1000, source.randbytes(200))
+            with pytest.raises(Undecodable):
+                decode(text, LAYOUT)
+
+    def test_wrong_offsets_are_refused(self, kernel: Kernel) -> None:
+        layout = kernel.layout
+        for wrong in (
+            replace(layout, vm_flags=layout.vm_flags + 0x100),
+            replace(layout, anon_vma=layout.anon_vma + 8),
+        ):
+            with pytest.raises(Undecodable):
+                replace(kernel, layout=wrong).decode()
+
+    def test_a_split_function_without_its_callee_is_refused(self) -> None:
+        kernel = load("7.3.4-symbol")
+        with pytest.raises(Undecodable):
+            replace(kernel, callees=()).decode()
+
+
+class FakeBtf:
+    """Offsets alone: what ``read_decision`` asks of BTF."""
+
+    def offset(self, struct: str, member: str) -> int:
+        return {"vm_flags": FLAGS, "anon_vma": ANON}[member]
+
+
+class TestReadDecision:
+    """What is looked up where, with a kernel's text in a dictionary."""
+
+    def read(
+        self, name: str, machine: str = "x86_64", btf: Btf | None = None
+    ) -> object:
+        kernel = load(name)
+        texts = {t.address: t for t in (kernel.function, *kernel.callees)}
+        symbols = Symbols(
+            {t.name: Symbol(t.name, t.address, len(t.code)) for t in texts.values()}
+        )
+        return read_decision(
+            btf or FakeBtf(),  # type: ignore[arg-type]
+            symbols,
+            machine,
+            lambda address, size: texts[address].code[:size],
+        )
+
+    @pytest.mark.parametrize("name", ["7.3.4-symbol", "7.3.4-isra"])
+    def test_every_part_of_a_split_function_is_read(self, name: str) -> None:
+        assert self.read(name) == load(name).decode()
+
+    def test_another_architecture_is_named(self) -> None:
+        with pytest.raises(Undecodable, match="aarch64"):
+            self.read("7.3.4-symbol", machine="aarch64")
+
+    def test_no_symbol_is_a_reason(self) -> None:
+        with pytest.raises(Undecodable, match="copy_page_range"):
+            read_decision(
+                FakeBtf(),  # type: ignore[arg-type]
+                Symbols(),
+                "x86_64",
+                lambda address, size: b"",
+            )
+
+    def test_no_btf_is_a_reason(self) -> None:
+        with pytest.raises(Undecodable, match="BTF"):
+            read_decision(None, Symbols(), "x86_64", lambda address, size: b"")
+
+
+class TestOtherRules:
+    """Rules that no kernel has, compiled by GCC 12.2 -O2 from the C in each name."""
+
+    def decode(self, code: str) -> dict[int, Side]:
+        text = Text("copy_page_range", 0x1000, bytes.fromhex(code))
+        return dict(decode(text, LAYOUT).bits)
+
+    def test_the_smallest_function_with_the_rule_of_6_19(self) -> None:
+        """``if (!(dst->vm_flags & mask) && !src->anon_vma) return 0``."""
+        assert (
+            self.decode(
+                "48f74720001c0010750748837e400074174883ec08e800000000"
+                "b8010000004883c408c30f1f400031c0c3"
+            )
+            == FROM_6_19
+        )
+
+    def test_one_more_condition_is_refused(self) -> None:
+        """``... && !(src->anon_vma && src->vm_mm)``."""
+        with pytest.raises(Undecodable, match="more than"):
+            self.decode(
+                "48f74720001c0010750e48837e4000741f48837e100074184883ec08e800000000"
+                "b8010000004883c408c30f1f44000031c0c3"
+            )
+
+    def test_part_of_the_anon_vma_pointer_is_refused(self) -> None:
+        """``... && !((unsigned long)src->anon_vma & 3)``."""
+        with pytest.raises(Undecodable):
+            self.decode(
+                "48f7472000040010750831c0f646400374164883ec08e800000000"
+                "b8010000004883c408c30f1f00c3"
+            )
+
+    def test_a_bit_that_must_be_set_to_skip_is_refused(self) -> None:
+        """``... && (src->vm_flags & VM_EXEC) && !src->anon_vma``."""
+        with pytest.raises(Undecodable, match="more than"):
+            self.decode(
+                "48f7472000040010750df6462004740748837e400074194883ec08e800000000"
+                "b8010000004883c408c3660f1f44000031c0c3"
+            )
