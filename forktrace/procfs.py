@@ -1,0 +1,204 @@
+"""What /proc says about a process's memory: every VMA of smaps, and its page tables.
+
+Only text files of procfs are read here; nothing is traced and nothing is changed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from forktrace.errors import ForktraceError
+
+FLAG_NAMES: Mapping[str, str] = {
+    "rd": "read",
+    "wr": "write",
+    "ex": "exec",
+    "sh": "shared",
+    "mr": "mayread",
+    "mw": "maywrite",
+    "me": "mayexec",
+    "ms": "mayshare",
+    "gd": "growsdown",
+    "pf": "pfnmap",
+    "dw": "denywrite",
+    "lo": "locked",
+    "io": "io",
+    "sr": "seq_read",
+    "rr": "rand_read",
+    "dc": "dontcopy",
+    "de": "dontexpand",
+    "lf": "lockonfault",
+    "ac": "account",
+    "nr": "noreserve",
+    "ht": "hugetlb",
+    "sf": "sync",
+    "ar": "arch_1",
+    "wf": "wipeonfork",
+    "dd": "dontdump",
+    "bt": "arm64_bti",
+    "sd": "softdirty",
+    "mm": "mixedmap",
+    "hg": "hugepage",
+    "nh": "nohugepage",
+    "mg": "mergeable",
+    "um": "uffd_missing",
+    "uw": "uffd_wp",
+    "ui": "uffd_minor",
+    "ur": "uffd_rwp",
+    "gu": "maybe_guard",
+    "mt": "mte",
+    "ma": "mte_allowed",
+    "ss": "shadow_stack",
+    "sl": "sealed",
+    "dp": "droppable",
+}
+"""The two-letter codes of VmFlags and the kernel's VM_ names in lower case.
+
+From show_smap_vma_flags() in fs/proc/task_mmu.c, 5.10 to 7.3. ``dw`` was bit 11 until
+VM_DENYWRITE went away in 5.15; ``gu`` is the same bit from 6.19 on.
+"""
+
+_HEADER = re.compile(
+    r"(?P<start>[0-9a-f]+)-(?P<end>[0-9a-f]+) (?P<perms>[-rwxsp]{4}) "
+    r"(?P<offset>[0-9a-f]+) (?P<device>[0-9a-f]+:[0-9a-f]+) (?P<inode>\d+) *"
+    r"(?P<name>.*)"
+)
+
+
+@dataclass(frozen=True)
+class SmapsVma:
+    """One VMA of /proc/PID/smaps.
+
+    ``start`` and ``end`` are addresses, ``offset`` and every value of ``sizes`` (keyed
+    by the kernel's own field names, such as ``Rss``) are bytes. ``other`` holds the
+    fields that are plain numbers (``THPeligible``, ``ProtectionKey``). ``vm_flags``
+    holds VmFlags' two-letter codes as printed. ``name`` is empty for anonymous memory;
+    a newline in it stands as the kernel escaped it, ``\\012``.
+    """
+
+    start: int
+    end: int
+    perms: str
+    offset: int
+    device: str
+    inode: int
+    name: str
+    sizes: Mapping[str, int]
+    other: Mapping[str, int]
+    vm_flags: frozenset[str]
+
+    @property
+    def size(self) -> int:
+        """Bytes of address space."""
+        return self.end - self.start
+
+    @property
+    def rss(self) -> int:
+        """Bytes of memory present in the page tables."""
+        return self.sizes.get("Rss", 0)
+
+    @property
+    def anonymous(self) -> int:
+        """Bytes of anonymous memory present; above 0 proves an anon_vma."""
+        return self.sizes.get("Anonymous", 0)
+
+    @property
+    def flag_names(self) -> frozenset[str]:
+        """``vm_flags`` by the kernel's names; a code unknown to us names itself."""
+        return frozenset(FLAG_NAMES.get(code, code) for code in self.vm_flags)
+
+
+def read_smaps(pid: int | str = "self") -> list[SmapsVma]:
+    """Return every VMA of a process in address order.
+
+    Raises ForktraceError if there is no such process, if it may not be read, or if it
+    has no memory of its own (a kernel thread or a zombie).
+    """
+    vmas = parse_smaps(_read(pid, "smaps"))
+    if not vmas:
+        raise _no_memory(pid)
+    return vmas
+
+
+def vm_pte_bytes(pid: int | str = "self") -> int:
+    """Return the bytes of page tables of a process: VmPTE, all levels but the top one.
+
+    Raises ForktraceError as ``read_smaps`` does.
+    """
+    found = re.search(r"^VmPTE:\s+(\d+) kB$", _read(pid, "status"), re.MULTILINE)
+    if found is None:
+        raise _no_memory(pid)
+    return int(found[1]) * 1024
+
+
+def parse_smaps(text: str) -> list[SmapsVma]:
+    """Return every VMA of the text of a smaps file.
+
+    Raises ForktraceError if a line is of neither known shape.
+    """
+    vmas: list[SmapsVma] = []
+    block: list[str] = []
+    # Not splitlines(): a file's name may hold a form feed or another such character.
+    for line in text.split("\n"):
+        if block and _HEADER.fullmatch(line):
+            vmas.append(_parse_vma(block))
+            block = []
+        if line:
+            block.append(line)
+    if block:
+        vmas.append(_parse_vma(block))
+    return vmas
+
+
+def _parse_vma(block: list[str]) -> SmapsVma:
+    header = _HEADER.fullmatch(block[0])
+    if header is None:
+        raise ForktraceError(f"smaps: cannot read the line {block[0]!r}")
+    sizes: dict[str, int] = {}
+    other: dict[str, int] = {}
+    vm_flags: frozenset[str] = frozenset()
+    for line in block[1:]:
+        field, colon, value = line.partition(":")
+        words = value.split()
+        if field == "VmFlags":
+            vm_flags = frozenset(words)
+        elif colon and len(words) == 2 and words[0].isdigit() and words[1] == "kB":
+            sizes[field] = int(words[0]) * 1024
+        elif colon and len(words) == 1 and words[0].isdigit():
+            other[field] = int(words[0])
+        else:
+            raise ForktraceError(f"smaps: cannot read the line {line!r}")
+    return SmapsVma(
+        start=int(header["start"], 16),
+        end=int(header["end"], 16),
+        perms=header["perms"],
+        offset=int(header["offset"], 16),
+        device=header["device"],
+        inode=int(header["inode"]),
+        name=header["name"],
+        sizes=sizes,
+        other=other,
+        vm_flags=vm_flags,
+    )
+
+
+def _read(pid: int | str, name: str) -> str:
+    path = Path("/proc") / str(pid) / name
+    try:
+        return os.fsdecode(path.read_bytes())
+    except (FileNotFoundError, ProcessLookupError):
+        raise ForktraceError(f"There is no process {pid}.") from None
+    except PermissionError:
+        raise ForktraceError(f"{path} may not be read.", "Run as root.") from None
+    except OSError as error:
+        raise ForktraceError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _no_memory(pid: int | str) -> ForktraceError:
+    return ForktraceError(
+        f"Process {pid} has no memory of its own: it is a kernel thread or has ended."
+    )
