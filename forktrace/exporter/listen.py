@@ -1,0 +1,63 @@
+"""Turns the address a user wrote after ``--listen`` into a listening socket."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+
+from forktrace.errors import ForktraceError, UsageError
+
+DEFAULT_ADDRESS = "127.0.0.1:19435"
+_BACKLOG = 128
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Return host and port of ``host:port``, ``[IPv6]:port`` or ``:port``.
+
+    The host is empty where every address of the machine is meant. Port 0 lets the
+    kernel choose one. Raises UsageError.
+    """
+    host, colon, port = address.strip().rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or (":" in host and not bracketed):
+        raise _bad(address)
+    with suppress(ValueError):
+        number = int(port)
+        if port.isdecimal() and number <= 65535:
+            return (host[1:-1] if bracketed else host), number
+    raise _bad(address)
+
+
+def listen(address: str) -> socket.socket:
+    """Return a TCP socket that listens on ``address``. Raises ForktraceError.
+
+    ``:port`` and ``[::]:port`` take IPv4 connections too, as exporters do.
+    """
+    host, port = parse_address(address)
+    try:
+        if host in ("", "::"):
+            return _listen_everywhere(port)
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        # create_server appends the address to the text, strerror(3) is shorter.
+        reason = error.strerror or str(error)
+        raise ForktraceError(
+            f"Cannot listen on {address}: {reason.split(' (while')[0]}.",
+            "Choose another address with --listen HOST:PORT.",
+        ) from error
+
+
+def _listen_everywhere(port: int) -> socket.socket:
+    if not socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), backlog=_BACKLOG)
+    return socket.create_server(
+        ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
+    )
+
+
+def _bad(address: str) -> UsageError:
+    return UsageError(
+        f"{address!r} is not an address to listen on.",
+        "Write HOST:PORT, [IPV6]:PORT or :PORT, for example 127.0.0.1:19435.",
+    )

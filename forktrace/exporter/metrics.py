@@ -1,0 +1,281 @@
+"""The published metrics: turns ``Totals`` into Prometheus metric families.
+
+Names and labels are a contract with other people's dashboards. Values are in base
+units (seconds, bytes) and come from totals that the kernel added up, so a scrape that
+comes late or not at all loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, product
+from threading import Lock
+from typing import get_args
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from forktrace import __version__
+from forktrace.exporter.processes import BoundedProcesses
+from forktrace.model import (
+    ANON_VMA,
+    ExecDiscards,
+    Histogram,
+    KernelInfo,
+    Outcome,
+    ProcessCost,
+    ProgramCost,
+    Source,
+    Totals,
+    TriggerCost,
+)
+
+DEFAULT_MAX_COMMS = 50
+"""How many process names have series of their own."""
+
+_NS = 1_000_000_000
+_RESULTS = ("agree", "disagree")
+
+Samples = Iterable[tuple[Sequence[str], float]]
+"""Label values and the value that belongs to them."""
+
+
+class ForktraceCollector(Collector):
+    """Reads the totals once for each scrape and yields every forktrace metric.
+
+    ``read`` is called by one scrape at a time. ``bits`` are the names of the rule's
+    bits: their triggers stand at 0 before the first such VMA is copied, so that the
+    first one shows as an increase.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Totals],
+        info: KernelInfo,
+        max_comms: int = DEFAULT_MAX_COMMS,
+        bits: Sequence[str] = (),
+    ) -> None:
+        """Keep what a scrape needs; nothing is read yet."""
+        self._read = read
+        self._info = info
+        self._bits = tuple(bits)
+        self._processes = BoundedProcesses(max_comms)
+        # Two scrapes at once must not feed the process series out of order.
+        self._lock = Lock()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families of one scrape, all from one reading of the totals."""
+        with self._lock:
+            totals = self._read()
+            processes = self._processes.update(totals.processes)
+        yield from _forks(totals)
+        yield from _triggers(totals.triggers, self._bits)
+        yield from _exec_discards(totals.exec_discards)
+        yield from _process_costs(processes)
+        yield from _own_health(totals)
+        yield from _programs(totals.programs)
+        yield _kernel_info(self._info)
+        yield _build_info()
+
+
+def new_registry(collector: ForktraceCollector) -> CollectorRegistry:
+    """Return a registry of forktrace's metrics and the usual ``process_*`` of its own.
+
+    Python's own default metrics are left out: they tell nothing about forks.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    ProcessCollector(registry=registry)
+    return registry
+
+
+def _counter(
+    name: str, help_text: str, labels: Sequence[str], samples: Samples, unit: str = ""
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, help_text, labels=labels, unit=unit)
+    for values, value in samples:
+        family.add_metric(values, value)
+    return family
+
+
+def _forks(totals: Totals) -> Iterator[Metric]:
+    yield _counter(
+        "forktrace_forks",
+        "Calls of fork (without CLONE_VM), by whether a child came of it.",
+        ["outcome"],
+        [([outcome], totals.forks.get(outcome, 0)) for outcome in get_args(Outcome)],
+    )
+    yield _histogram(
+        "forktrace_fork_duration_seconds",
+        "Duration of fork in seconds, from the entry of kernel_clone to its return.",
+        totals.fork_duration,
+    )
+    yield _histogram(
+        "forktrace_copy_duration_seconds",
+        "Seconds of one fork spent inside copy_page_range, summed over its VMAs.",
+        totals.copy_duration,
+    )
+    yield _counter(
+        "forktrace_vmas",
+        "VMAs of forking processes, by what fork did with them: page tables copied, "
+        "copy skipped, left out of the child (dontcopy), or wiped (wipeonfork).",
+        ["decision"],
+        [([decision], count) for decision, count in totals.vmas.to_json().items()],
+    )
+
+
+def _histogram(name: str, help_text: str, histogram: Histogram) -> Metric:
+    bounds = [str(bound / _NS) for bound in histogram.bounds_ns]
+    family = HistogramMetricFamily(name, help_text, unit="seconds")
+    family.add_metric(
+        [],
+        list(zip([*bounds, "+Inf"], accumulate(histogram.counts))),
+        histogram.sum_ns / _NS,
+    )
+    return family
+
+
+def _triggers(costs: Iterable[TriggerCost], bits: Sequence[str]) -> Iterator[Metric]:
+    expected = [(ANON_VMA, True), *product(bits, (False, True))]
+    by_labels = {key: TriggerCost(*key, 0, 0, 0) for key in expected}
+    by_labels.update({(cost.trigger, cost.anon_vma): cost for cost in costs})
+    labelled = [
+        ([cost.trigger, str(cost.anon_vma).lower()], cost)
+        for cost in by_labels.values()
+    ]
+    labels = ["trigger", "anon_vma"]
+    why = (
+        "by the VM_COPY_ON_FORK bits that forced the copy (trigger) and whether the "
+        "VMA had an anon_vma and would have been copied without them."
+    )
+    yield _counter(
+        "forktrace_copied_vmas",
+        f"VMAs whose page tables fork copied, {why}",
+        labels,
+        [(values, cost.vmas) for values, cost in labelled],
+    )
+    yield _counter(
+        "forktrace_copy_seconds",
+        f"Seconds spent copying page tables in fork, {why}",
+        labels,
+        [(values, cost.copy_ns / _NS) for values, cost in labelled],
+        "seconds",
+    )
+    yield _counter(
+        "forktrace_page_table_bytes",
+        f"Bytes of page tables newly allocated for children, {why}",
+        labels,
+        [(values, cost.page_table_bytes) for values, cost in labelled],
+        "bytes",
+    )
+
+
+def _exec_discards(discards: ExecDiscards) -> Iterator[Metric]:
+    yield _counter(
+        "forktrace_exec_discards",
+        "Children that called exec and so threw away the page tables fork had copied.",
+        [],
+        [([], discards.discards)],
+    )
+    yield _counter(
+        "forktrace_exec_discarded_copy_seconds",
+        "Seconds spent copying page tables that exec then threw away.",
+        [],
+        [([], discards.copy_ns / _NS)],
+        "seconds",
+    )
+    yield _counter(
+        "forktrace_exec_discarded_page_table_bytes",
+        "Bytes of copied page tables that exec then threw away.",
+        [],
+        [([], discards.page_table_bytes)],
+        "bytes",
+    )
+
+
+def _process_costs(processes: Sequence[ProcessCost]) -> Iterator[Metric]:
+    whose = (
+        "by name (comm) of the parent; the heaviest names have their own series, "
+        "the rest is in comm=other."
+    )
+    yield _counter(
+        "forktrace_process_forks",
+        f"Calls of fork, {whose}",
+        ["comm"],
+        [([cost.comm], cost.forks) for cost in processes],
+    )
+    yield _counter(
+        "forktrace_process_copy_seconds",
+        f"Seconds spent copying page tables in fork, {whose}",
+        ["comm"],
+        [([cost.comm], cost.copy_ns / _NS) for cost in processes],
+        "seconds",
+    )
+    yield _counter(
+        "forktrace_process_page_table_bytes",
+        f"Bytes of page tables newly allocated for children, {whose}",
+        ["comm"],
+        [([cost.comm], cost.page_table_bytes) for cost in processes],
+        "bytes",
+    )
+
+
+def _own_health(totals: Totals) -> Iterator[Metric]:
+    yield _counter(
+        "forktrace_decision_checks",
+        "Decisions of the kernel held against the rule as evaluated by forktrace, by "
+        "how the kernel's decision was seen (source) and whether the two agree.",
+        ["source", "result"],
+        [
+            (key, totals.decision_checks.get(key, 0))
+            for key in product(get_args(Source), _RESULTS)
+        ],
+    )
+    yield _counter(
+        "forktrace_lost",
+        "Things that forktrace could not record, by the stage where they were lost.",
+        ["stage"],
+        [([stage], count) for stage, count in sorted(totals.lost.items())],
+    )
+
+
+def _programs(programs: Sequence[ProgramCost]) -> Iterator[Metric]:
+    yield _counter(
+        "forktrace_probe_seconds",
+        "Seconds that forktrace's own BPF programs ran, from the kernel's statistics.",
+        ["program"],
+        [([cost.program], cost.run_ns / _NS) for cost in programs],
+        "seconds",
+    )
+    yield _counter(
+        "forktrace_probe_runs",
+        "Runs of forktrace's own BPF programs, from the kernel's statistics.",
+        ["program"],
+        [([cost.program], cost.runs) for cost in programs],
+    )
+
+
+def _kernel_info(info: KernelInfo) -> Metric:
+    return InfoMetricFamily(
+        "forktrace_kernel",
+        "The kernel traced, how it is probed, the mask of VM_COPY_ON_FORK bits its "
+        "fork tests, and where that rule was read from.",
+        {
+            "release": info.release,
+            "attach": info.attach,
+            "mask": f"{info.mask:#x}",
+            "read_from": info.read_from,
+        },
+    )
+
+
+def _build_info() -> Metric:
+    return InfoMetricFamily(
+        "forktrace_build", "The version of forktrace.", {"version": __version__}
+    )

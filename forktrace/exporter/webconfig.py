@@ -1,0 +1,248 @@
+"""Reads ``--web.config.file``: TLS, basic auth and headers, as Prometheus writes them.
+
+The format is that of Prometheus's exporter-toolkit (docs/web-configuration.md there),
+so a file that serves node_exporter serves forktrace. ``http2`` is accepted and has no
+effect: the server speaks HTTP/1.1.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from forktrace.errors import ForktraceError
+from forktrace.exporter.basicauth import is_bcrypt_hash
+from forktrace.exporter.ratelimit import RateLimit, parse_duration
+from forktrace.exporter.tls import TlsSettings, new_context
+
+_log = logging.getLogger(__name__)
+
+_HEADERS: dict[str, tuple[str, ...]] = {
+    "Content-Security-Policy": (),
+    "X-Frame-Options": ("deny", "sameorigin"),
+    "X-Content-Type-Options": ("nosniff",),
+    "X-XSS-Protection": (),
+    "Strict-Transport-Security": (),
+}
+"""The headers the format knows, with the values allowed where not every one is."""
+
+
+@dataclass(frozen=True)
+class WebConfig:
+    """What a web configuration file asks for. The default asks for nothing."""
+
+    tls: ssl.SSLContext | None = None
+    allowed_sans: tuple[str, ...] = ()
+    users: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    rate_limit: RateLimit = field(default_factory=RateLimit)
+    files: tuple[Path, ...] = ()
+
+
+def read_web_config(path: Path) -> WebConfig:
+    """Return what the file asks for, its certificates loaded. Raises ForktraceError."""
+    try:
+        return _read(path)
+    except OSError as error:
+        reason = str(error) if isinstance(error, ssl.SSLError) else error.strerror
+        about = error.filename if error.filename not in (None, str(path)) else None
+        problem = f"{about}: {reason}" if about else str(reason)
+    except ValueError as error:
+        problem = str(error)
+    raise ForktraceError(
+        f"Cannot use the web configuration file {path}: {problem}.",
+        "Its format is that of Prometheus's exporter-toolkit.",
+    )
+
+
+class WatchedWebConfig:
+    """The configuration now: the file and its certificates, read again on change.
+
+    A change that cannot be used is logged once and the former configuration stays.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        """Read the file for the first time. Raises ForktraceError."""
+        self._path = path
+        self._lock = Lock()
+        self._config = read_web_config(path) if path else WebConfig()
+        self._seen = self._fingerprint()
+
+    def now(self) -> WebConfig:
+        """Return the configuration for the connection or request at hand."""
+        if self._path is None:
+            return self._config
+        with self._lock:
+            fingerprint = self._fingerprint()
+            if fingerprint != self._seen:
+                self._seen = fingerprint
+                self._read_again(self._path)
+            return self._config
+
+    def _read_again(self, path: Path) -> None:
+        try:
+            config = read_web_config(path)
+            if (config.tls is None) != (self._config.tls is None):
+                raise ForktraceError(
+                    "Turning TLS on or off takes a restart of forktrace."
+                )
+        except ForktraceError as error:
+            _log.error("%s The former configuration stays.", error.message)
+        else:
+            same_files = config.files == self._config.files
+            self._config = config
+            if not same_files:
+                self._seen = self._fingerprint()
+            _log.info("Read %s again.", path)
+
+    def _fingerprint(self) -> list[tuple[int, ...] | None]:
+        paths = (self._path, *self._config.files) if self._path else ()
+        return [_stamp(path) for path in paths if path]
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev
+
+
+def _read(path: Path) -> WebConfig:
+    content = _parse(path.read_bytes())
+    sections = _mapping(content, "the file")
+    _refuse_unknown(
+        sections,
+        ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"),
+        "the file",
+    )
+    tls = _tls_settings(
+        _mapping(sections.get("tls_server_config"), "tls_server_config"), path.parent
+    )
+    http = _mapping(sections.get("http_server_config"), "http_server_config")
+    _refuse_unknown(http, ("http2", "headers"), "http_server_config")
+    if not isinstance(http.get("http2", True), bool):
+        raise ValueError("http2 must be true or false")
+    return WebConfig(
+        tls=new_context(tls) if tls else None,
+        allowed_sans=tls.client_allowed_sans if tls else (),
+        users=_users(_mapping(sections.get("basic_auth_users"), "basic_auth_users")),
+        headers=_headers(_mapping(http.get("headers"), "headers")),
+        rate_limit=_rate_limit(_mapping(sections.get("rate_limit"), "rate_limit")),
+        files=tuple(tls.files) if tls else (),
+    )
+
+
+def _parse(content: bytes) -> object:
+    _need("yaml", "PyYAML")
+    import yaml  # noqa: PLC0415 - costs memory, and only those who use it pay
+
+    class Strict(yaml.SafeLoader):
+        """Refuses a key that stands twice, where YAML would take the last one."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            twice = [key for key in keys if keys.count(key) > 1]
+            if twice:
+                raise ValueError(f"{twice[0]!r} stands there twice")
+            return super().construct_mapping(node, deep)
+
+    try:
+        return yaml.load(content, Strict)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise ValueError(f"no valid YAML{where}") from error
+
+
+def _tls_settings(section: dict[str, Any], base: Path) -> TlsSettings | None:
+    defaults = {entry.name: entry.default for entry in fields(TlsSettings)}
+    _refuse_unknown(section, tuple(defaults), "tls_server_config")
+    values: dict[str, Any] = {}
+    for name, value in section.items():
+        if value is None:
+            continue
+        if name.endswith("_file"):
+            text = _string(value, name)
+            values[name] = base / text if text else None
+        elif isinstance(defaults[name], tuple):
+            values[name] = _strings(value, name)
+        elif isinstance(defaults[name], bool):
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} must be true or false")
+            values[name] = value
+        else:
+            values[name] = _string(value, name)
+    settings = TlsSettings(**values)
+    # As in exporter-toolkit: versions and ciphers alone do not turn TLS on.
+    inline = (settings.cert, settings.key, settings.client_ca)
+    asked = settings.files or any(inline) or settings.client_auth_type
+    return settings if asked else None
+
+
+def _users(section: dict[str, Any]) -> dict[str, str]:
+    if section:
+        _need("bcrypt", "bcrypt")
+    for name, stored in section.items():
+        if not isinstance(stored, str) or not is_bcrypt_hash(stored):
+            raise ValueError(f"the password of user {name!r} is not a bcrypt hash")
+    return section
+
+
+def _headers(section: dict[str, Any]) -> dict[str, str]:
+    _refuse_unknown(section, tuple(_HEADERS), "headers")
+    for name, value in section.items():
+        text = _string(value, name)
+        if "\n" in text or "\r" in text or not text.isascii():
+            raise ValueError(f"{name} must be one line of ASCII")
+        if text and _HEADERS[name] and text not in _HEADERS[name]:
+            raise ValueError(f"{name} must be {' or '.join(_HEADERS[name])}")
+    return {name: value for name, value in section.items() if value}
+
+
+def _rate_limit(section: dict[str, Any]) -> RateLimit:
+    _refuse_unknown(section, ("interval", "burst"), "rate_limit")
+    burst = section.get("burst", 0)
+    if not isinstance(burst, int) or isinstance(burst, bool) or burst < 0:
+        raise ValueError("burst must be a number of requests")
+    return RateLimit(parse_duration(section.get("interval", 0)), burst)
+
+
+def _need(module: str, package: str) -> None:
+    if find_spec(module) is None:
+        raise ValueError(f"this needs the Python package {package}")
+
+
+def _mapping(value: object, name: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ValueError(f"{name} must hold names and values")
+    return value
+
+
+def _refuse_unknown(
+    section: Mapping[str, Any], known: tuple[str, ...], name: str
+) -> None:
+    unknown = sorted(set(section) - set(known))
+    if unknown:
+        raise ValueError(f"unknown field {unknown[0]!r} in {name}")
+
+
+def _string(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a string")
+    return value
+
+
+def _strings(value: object, name: str) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"{name} must be a list of strings")
+    return tuple(_string(entry, name) for entry in value)

@@ -1,0 +1,28 @@
+"""Names from the kernel as text that every terminal, file and parser accepts."""
+
+from __future__ import annotations
+
+
+def decode_comm(raw: bytes) -> str:
+    """Return a ``task->comm`` as text: up to the first NUL, at most 15 bytes of it.
+
+    Any process can put any bytes there. What is not UTF-8 is written as ``\\xNN``, so
+    the result always encodes again, which a surrogate would not.
+    """
+    return raw.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+
+
+def encodable(text: str) -> str:
+    """Return text with surrogates, as ``os.fsdecode`` makes them, written out."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def printable(text: str) -> str:
+    """Return text that cannot drive a terminal: control characters written out."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text
+    )

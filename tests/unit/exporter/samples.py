@@ -1,0 +1,97 @@
+"""Totals and forks as the tracer would hand them over, for every exporter test."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+from forktrace.model import (
+    ExecDiscards,
+    Fork,
+    Histogram,
+    KernelInfo,
+    ProcessCost,
+    ProgramCost,
+    Totals,
+    TriggerCost,
+    VmaCounts,
+)
+
+INFO = KernelInfo("7.3.4-cloud-amd64", "fentry", 0x80010001C00, "code")
+
+BITS = ("pfnmap", "maybe_guard", "uffd_wp", "mixedmap", "uffd_rwp")
+"""The bits of the longest rule there is."""
+
+BOUNDS_NS = tuple(
+    step * 10**power
+    for power in range(4, 11)
+    for step in (1, 2, 5)
+    if 10**4 < step * 10**power <= 10**10
+)
+"""20 us to 10 s."""
+
+
+def histogram() -> Histogram:
+    return Histogram(BOUNDS_NS, tuple(range(len(BOUNDS_NS) + 1)), 12_500_000_000)
+
+
+def totals(processes: tuple[ProcessCost, ...] = ()) -> Totals:
+    """Return a few totals, every number different."""
+    return Totals(
+        forks={"ok": 23, "failed": 2},
+        vmas=VmaCounts(copy=805, skip=230, dontcopy=46, wipeonfork=69),
+        triggers=(
+            TriggerCost("pfnmap+mixedmap", False, 92, 1_500_000_000, 8192),
+            TriggerCost("anon_vma", True, 713, 2_500_000_000, 4_096_000),
+        ),
+        fork_duration=histogram(),
+        copy_duration=histogram(),
+        lost={"events": 7, "returns": 0},
+        decision_checks={("branch", "agree"): 805, ("branch", "disagree"): 1},
+        exec_discards=ExecDiscards(19, 750_000_000, 65536),
+        processes=processes,
+        programs=(ProgramCost("copy_page_range", 3_000_000, 1035),),
+    )
+
+
+def full_totals(processes: tuple[ProcessCost, ...]) -> Totals:
+    """Return totals with every trigger the longest rule can give."""
+    names = [
+        "+".join(bits)
+        for count in range(1, len(BITS) + 1)
+        for bits in combinations(BITS, count)
+    ]
+    triggers = [
+        TriggerCost(name, anon, 10**6, 10**12 + 1, 2**40)
+        for name in names
+        for anon in (False, True)
+    ]
+    few = totals(processes)
+    return Totals(
+        forks={"ok": 10**9, "failed": 10**6},
+        vmas=few.vmas,
+        triggers=(*triggers, TriggerCost("anon_vma", True, 10**9, 10**15, 2**50)),
+        fork_duration=histogram(),
+        copy_duration=histogram(),
+        lost=dict.fromkeys(("events", "forks", "comms", "triggers", "nmissed"), 3),
+        decision_checks=few.decision_checks,
+        exec_discards=few.exec_discards,
+        processes=processes,
+        programs=tuple(ProgramCost(f"program_{n}", 10**9, 10**6) for n in range(12)),
+    )
+
+
+def forks() -> list[Fork]:
+    """Return two forks, the newest first: one that failed and one by redis."""
+    failed = Fork(
+        1_795_300_000_123_456_789, 4711, 4712, "<b>evil\n", 0, "/", "failed", "ENOMEM",
+        91_000, 0, 0, VmaCounts(), (),
+    )  # fmt: skip
+    ok = Fork(
+        1_795_299_999_000_000_000, 815, 815, "redis-server", 4709, "/redis", "ok", None,
+        12_400_000, 11_900_000, 2_260_992, VmaCounts(31, 12, 1, 0),
+        (
+            TriggerCost("anon_vma", True, 29, 11_800_000, 2_252_800),
+            TriggerCost("pfnmap+mixedmap", False, 2, 100_000, 8192),
+        ),
+    )  # fmt: skip
+    return [failed, ok]

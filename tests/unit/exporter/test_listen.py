@@ -1,0 +1,59 @@
+"""Addresses to listen on, as people write them."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from forktrace.errors import EXIT_FAILED, ForktraceError, UsageError
+from forktrace.exporter.listen import listen, parse_address
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1:19435", ("127.0.0.1", 19435)),
+        ("[::]:19435", ("::", 19435)),
+        ("[::1]:0", ("::1", 0)),
+        (":19435", ("", 19435)),
+        ("localhost:80", ("localhost", 80)),
+    ],
+)
+def test_good_addresses(address: str, expected: tuple[str, int]) -> None:
+    assert parse_address(address) == expected
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "19435", "localhost", "host:", "host:http", "host:65536", "host:-1", "::1:80",
+     "host:1_0", "host:²"],
+)  # fmt: skip
+def test_bad_addresses_are_wrong_usage(address: str) -> None:
+    with pytest.raises(UsageError, match="is not an address to listen on"):
+        parse_address(address)
+
+
+def test_a_port_in_use_is_one_clear_line() -> None:
+    with listen("127.0.0.1:0") as first:
+        address = f"127.0.0.1:{first.getsockname()[1]}"
+        with pytest.raises(ForktraceError) as caught:
+            listen(address)
+    assert caught.value.message == (
+        f"Cannot listen on {address}: Address already in use."
+    )
+    assert caught.value.exit_status == EXIT_FAILED
+
+
+def test_an_address_of_another_machine_is_one_clear_line() -> None:
+    with pytest.raises(ForktraceError, match="Cannot assign requested address"):
+        listen("192.0.2.1:19435")
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+@pytest.mark.parametrize("address", [":0", "[::]:0"])
+def test_everywhere_means_ipv4_too(address: str) -> None:
+    with listen(address) as listener:
+        port = listener.getsockname()[1]
+        for host in ("127.0.0.1", "::1"):
+            socket.create_connection((host, port), timeout=5).close()

@@ -1,0 +1,208 @@
+"""The published metrics: names, labels, values, and what the ecosystem's tools say."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import threading
+import time
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from forktrace import __version__
+from forktrace.exporter.metrics import ForktraceCollector, new_registry
+from forktrace.model import ProcessCost, Totals
+from forktrace.text import decode_comm
+from tests.unit.exporter import samples
+from tests.unit.exporter.exposition import both_ways
+
+MAX_SERIES = 600
+
+
+def registry(totals: Totals, bits: tuple[str, ...] = ()) -> CollectorRegistry:
+    return new_registry(ForktraceCollector(lambda: totals, samples.INFO, bits=bits))
+
+
+def value(
+    totals: Totals, name: str, labels: dict[str, str], bits: tuple[str, ...] = ()
+) -> float | None:
+    return registry(totals, bits).get_sample_value(name, labels)
+
+
+def hostile_comms(count: int) -> list[bytes]:
+    """Return that many different names of up to 15 bytes, many of them nasty."""
+    chance = random.Random(23)
+    nasty = b'\n\r\t"\\{}=,# \xff\xc3\xe2\x82\x80\x01\x7f\x85ab'
+    names = {
+        b"",
+        b"other",
+        b"\n",
+        b'"',
+        b"\\",
+        b"\\n",
+        b"fifteen bytes!!",
+        b"\xff" * 15,
+    }
+    while len(names) < count:
+        length = chance.randrange(1, 16)
+        names.add(bytes(chance.choice(nasty) for _ in range(length)))
+    return sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "expected"),
+    [
+        ("forktrace_forks_total", {"outcome": "ok"}, 23),
+        ("forktrace_forks_total", {"outcome": "failed"}, 2),
+        ("forktrace_fork_duration_seconds_sum", {}, 12.5),
+        ("forktrace_copy_duration_seconds_sum", {}, 12.5),
+        ("forktrace_vmas_total", {"decision": "copy"}, 805),
+        ("forktrace_vmas_total", {"decision": "skip"}, 230),
+        ("forktrace_vmas_total", {"decision": "dontcopy"}, 46),
+        ("forktrace_vmas_total", {"decision": "wipeonfork"}, 69),
+        (
+            "forktrace_copied_vmas_total",
+            {"trigger": "pfnmap+mixedmap", "anon_vma": "false"},
+            92,
+        ),
+        (
+            "forktrace_copy_seconds_total",
+            {"trigger": "pfnmap+mixedmap", "anon_vma": "false"},
+            1.5,
+        ),
+        (
+            "forktrace_page_table_bytes_total",
+            {"trigger": "anon_vma", "anon_vma": "true"},
+            4_096_000,
+        ),
+        ("forktrace_exec_discards_total", {}, 19),
+        ("forktrace_exec_discarded_copy_seconds_total", {}, 0.75),
+        ("forktrace_exec_discarded_page_table_bytes_total", {}, 65536),
+        ("forktrace_process_forks_total", {"comm": "redis"}, 4),
+        ("forktrace_process_copy_seconds_total", {"comm": "redis"}, 0.5),
+        ("forktrace_process_page_table_bytes_total", {"comm": "redis"}, 4096),
+        ("forktrace_process_forks_total", {"comm": "other"}, 0),
+        (
+            "forktrace_decision_checks_total",
+            {"source": "branch", "result": "disagree"},
+            1,
+        ),
+        ("forktrace_lost_total", {"stage": "events"}, 7),
+        ("forktrace_probe_seconds_total", {"program": "copy_page_range"}, 0.003),
+        ("forktrace_probe_runs_total", {"program": "copy_page_range"}, 1035),
+        (
+            "forktrace_kernel_info",
+            {
+                "release": "7.3.4-cloud-amd64",
+                "attach": "fentry",
+                "mask": "0x80010001c00",
+                "read_from": "code",
+            },
+            1,
+        ),
+        ("forktrace_build_info", {"version": __version__}, 1),
+    ],
+)
+def test_each_metric_of_the_contract(
+    name: str, labels: dict[str, str], expected: float
+) -> None:
+    totals = samples.totals((ProcessCost("redis", 4, 500_000_000, 4096),))
+    assert value(totals, name, labels) == expected
+
+
+def test_histogram_buckets_are_cumulative_and_in_seconds() -> None:
+    totals = samples.totals()
+    counts = totals.fork_duration.counts
+
+    def bucket(le: str) -> float | None:
+        return value(totals, "forktrace_fork_duration_seconds_bucket", {"le": le})
+
+    assert bucket("2e-05") == counts[0]
+    assert bucket("5e-05") == counts[0] + counts[1]
+    assert bucket("10.0") == sum(counts[:-1])
+    assert bucket("+Inf") == sum(counts)
+    assert value(totals, "forktrace_fork_duration_seconds_count", {}) == sum(counts)
+
+
+def test_fixed_label_values_stand_at_zero_before_anything_happens() -> None:
+    totals = samples.totals()
+    checks = {"source": "return", "result": "disagree"}
+    assert value(totals, "forktrace_decision_checks_total", checks) == 0
+    trigger = {"trigger": "maybe_guard", "anon_vma": "false"}
+    copied = "forktrace_copied_vmas_total"
+    assert value(totals, copied, trigger) is None
+    assert value(totals, copied, trigger, ("maybe_guard",)) == 0
+
+
+def test_the_daemons_own_memory_is_there_and_pythons_defaults_are_not() -> None:
+    text = generate_latest(registry(samples.totals())).decode()
+    assert "\nprocess_resident_memory_bytes " in text
+    assert "python_" not in text
+
+
+def test_a_hundred_thousand_hostile_names_stay_within_the_series_budget() -> None:
+    comms = hostile_comms(100_000)
+    processes = tuple(
+        ProcessCost(decode_comm(comm), 1, n, n) for n, comm in enumerate(comms)
+    )
+    full = registry(samples.full_totals(processes), samples.BITS)
+    for all_samples in both_ways(full):
+        assert len(all_samples) <= MAX_SERIES
+        shown = {
+            sample.labels["comm"]: sample.value
+            for sample in all_samples
+            if sample.name == "forktrace_process_forks_total"
+        }
+        assert set(shown) <= {decode_comm(comm) for comm in comms}
+        assert len(shown) == 51
+        assert sum(shown.values()) == len(comms)
+
+
+def test_every_name_comes_back_from_both_formats_as_it_was() -> None:
+    names = {decode_comm(comm) for comm in hostile_comms(3000)} - {"other"}
+    costs = tuple(ProcessCost(name, n, 1, 1) for n, name in enumerate(sorted(names)))
+    every = new_registry(
+        ForktraceCollector(lambda: samples.totals(costs), samples.INFO, len(names))
+    )
+    for all_samples in both_ways(every):
+        found = {
+            sample.labels["comm"]: sample.value
+            for sample in all_samples
+            if sample.name == "forktrace_process_forks_total"
+        }
+        assert found == {"other": 0, **{cost.comm: cost.forks for cost in costs}}
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool")
+def test_promtool_finds_nothing() -> None:
+    processes = tuple(
+        ProcessCost(decode_comm(comm), 1, n, n)
+        for n, comm in enumerate(hostile_comms(60))
+    )
+    text = generate_latest(registry(samples.full_totals(processes), samples.BITS))
+    run = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, capture_output=True, check=False
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")
+
+
+def test_scrapes_at_once_read_one_after_the_other() -> None:
+    inside, most = 0, 0
+
+    def read() -> Totals:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.01)
+        inside -= 1
+        return samples.totals()
+
+    both = new_registry(ForktraceCollector(read, samples.INFO))
+    threads = [threading.Thread(target=generate_latest, args=(both,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1

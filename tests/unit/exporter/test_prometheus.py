@@ -1,0 +1,109 @@
+"""A real Prometheus scrapes the exporter over TLS with a password."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from urllib.request import ProxyHandler, build_opener
+
+import bcrypt
+import pytest
+
+from forktrace.exporter.listen import listen
+from forktrace.exporter.metrics import ForktraceCollector, new_registry
+from forktrace.exporter.web import Server, serve
+from tests.unit.exporter import samples
+from tests.unit.exporter.certificates import self_signed
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which("prometheus"), reason="needs prometheus"
+)
+
+_JOB = """
+- job_name: {job}
+  scheme: {scheme}
+  tls_config: {{ca_file: {directory}/server.crt}}
+  basic_auth: {{username: alice, password: {password}}}
+  static_configs: [{{targets: ["localhost:{port}"]}}]
+"""
+
+
+@pytest.fixture
+def exporter(tmp_path: Path) -> Iterator[Server]:
+    self_signed(tmp_path)
+    stored = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    (tmp_path / "web.yml").write_text(
+        "tls_server_config: {cert_file: server.crt, key_file: server.key}\n"
+        f"basic_auth_users: {{alice: {stored}}}\n"
+    )
+    registry = new_registry(ForktraceCollector(samples.totals, samples.INFO))
+    server = serve("127.0.0.1:0", registry, lambda: "", tmp_path / "web.yml")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path, exporter: Server) -> Iterator[str]:
+    """Yield the address of a Prometheus with a good job and two bad ones."""
+    jobs = [
+        _JOB.format(
+            job=job, scheme=scheme, password=password,
+            port=exporter.port, directory=tmp_path,
+        )
+        for job, scheme, password in (
+            ("good", "https", "secret"),
+            ("wrong", "https", "guess"),
+            ("plain", "http", "secret"),
+        )
+    ]  # fmt: skip
+    config = tmp_path / "prometheus.yml"
+    config.write_text(
+        "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:"
+        + "".join(jobs)
+    )
+    with listen("127.0.0.1:0") as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            "prometheus",
+            f"--config.file={config}",
+            f"--storage.tsdb.path={tmp_path / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(timeout=20)
+
+
+def query(prometheus: str, expression: str) -> dict[str, float]:
+    """Return job to value, nothing while Prometheus is not ready."""
+    opener = build_opener(ProxyHandler({}))
+    try:
+        url = f"{prometheus}/api/v1/query?query={quote(expression)}"
+        with opener.open(url, timeout=5) as answer:
+            results: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+    except OSError:
+        return {}
+    return {result["metric"]["job"]: float(result["value"][1]) for result in results}
+
+
+def test_the_right_password_over_tls_is_scraped_and_nothing_else(
+    prometheus: str,
+) -> None:
+    up: dict[str, float] = {}
+    end = time.monotonic() + 40
+    while len(up) < 3 and time.monotonic() < end:
+        time.sleep(0.5)
+        up = query(prometheus, "up")
+    assert up == {"good": 1, "wrong": 0, "plain": 0}
+    forks = query(prometheus, 'forktrace_forks_total{outcome="ok"}')
+    assert forks == {"good": 23}

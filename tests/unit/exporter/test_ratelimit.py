@@ -1,0 +1,35 @@
+"""Durations as Go writes them, and the bucket they fill."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from forktrace.exporter.ratelimit import RateLimit, TokenBucket, parse_duration
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("1s", 1), ("1m30s", 90), ("250ms", 0.25), ("1.5h", 5400), (1_000_000_000, 1)],
+)
+def test_durations(written: object, seconds: float) -> None:
+    assert parse_duration(written) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("written", ["", "1", "s", "1 s", "1d", -1, True, None, 1.5])
+def test_what_is_no_duration(written: object) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration(written)
+
+
+def test_without_an_interval_everything_passes() -> None:
+    bucket = TokenBucket()
+    assert all(bucket.take(RateLimit()) for _ in range(100))
+
+
+def test_a_burst_passes_and_then_one_each_interval() -> None:
+    bucket, limit = TokenBucket(), RateLimit(interval=0.2, burst=3)
+    assert [bucket.take(limit) for _ in range(4)] == [True, True, True, False]
+    time.sleep(0.25)
+    assert [bucket.take(limit) for _ in range(2)] == [True, False]
