@@ -101,6 +101,7 @@ struct totals {
 	u64 fork_ns;
 	u64 copy_ns;
 	u64 observed_forks; /* under way with a witness */
+	u64 last_event_ns;
 	u64 lost[LOST_STAGES];
 	u64 agree[SOURCES];
 	u64 disagree[SOURCES];
@@ -121,6 +122,7 @@ struct config {
 	u32 details;
 	u32 pid;    /* 0: every process */
 	u64 cgroup; /* 0: every cgroup */
+	u64 event_gap_ns; /* at least so long between two events */
 	char comm[16];
 	u32 comm_set;
 	u32 pad;
@@ -342,6 +344,22 @@ static __always_inline void settle(struct fork_slot *slot, struct totals *sum)
 	charge(slot, copy_ns, bytes);
 }
 
+/* Whoever only wants samples gets no more than he asked for. */
+static __always_inline bool due(struct totals *sum)
+{
+	int zero = 0;
+	struct config *want = config.lookup(&zero);
+	u64 now;
+
+	if (!want || !want->event_gap_ns)
+		return true;
+	now = bpf_ktime_get_ns();
+	if (now - sum->last_event_ns < want->event_gap_ns)
+		return false;
+	sum->last_event_ns = now;
+	return true;
+}
+
 static __always_inline int fork_leaves(s64 ret)
 {
 	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
@@ -357,7 +375,7 @@ static __always_inline int fork_leaves(s64 ret)
 		/* Every VMA was DONTCOPY or WIPEONFORK. */
 		slot->parent_vmas = slot->child_vmas;
 	settle(slot, sum);
-	if (slot->wanted && events.ringbuf_output(slot, sizeof(*slot), 0))
+	if (slot->wanted && due(sum) && events.ringbuf_output(slot, sizeof(*slot), 0))
 		add(&sum->lost[LOST_FORK_EVENT], 1);
 	release(slot);
 	return 0;
@@ -395,11 +413,20 @@ int child_made(struct bpf_raw_tracepoint_args *ctx)
 	})
 #endif
 
+/* Whether src has an anon_vma. The barrier keeps the compiler from doing arithmetic
+ * on the pointer, which the verifier forbids. */
+static __always_inline u64 has_anon_vma(void *src)
+{
+	u64 has = LOAD(64, src, OFF_VMA_ANON_VMA) != 0;
+
+	asm volatile("" : "+r"(has));
+	return has;
+}
+
 static __always_inline int copy_enters(void *dst, void *src)
 {
 	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
-	u64 src_flags, bits = 0;
-	bool anon_vma;
+	u64 src_flags, anon_vma, bits = 0;
 
 	if (!slot)
 		return 0;
@@ -415,7 +442,7 @@ static __always_inline int copy_enters(void *dst, void *src)
 	slot->inside = 1;
 	slot->witness = slot->observe == BY_BRANCH ? SKIP : UNSEEN;
 	src_flags = LOAD(64, src, OFF_VMA_FLAGS);
-	anon_vma = LOAD(64, src, OFF_VMA_ANON_VMA) != 0;
+	anon_vma = has_anon_vma(src);
 	/* dst's flags are a subset of src's: dup_userfaultfd() only clears. */
 	if (src_flags & (DST_MASK | SRC_MASK)) {
 		bits = src_flags & SRC_MASK;
@@ -445,7 +472,7 @@ static __always_inline void disagree(struct fork_slot *slot, void *dst, void *sr
 		return;
 	sum->odd_src_flags = LOAD(64, src, OFF_VMA_FLAGS);
 	sum->odd_dst_flags = LOAD(64, dst, OFF_VMA_FLAGS);
-	sum->odd_anon_vma = LOAD(64, src, OFF_VMA_ANON_VMA);
+	sum->odd_anon_vma = has_anon_vma(src);
 	sum->odd_copied = copied;
 }
 
@@ -484,7 +511,7 @@ static __always_inline void describe(struct fork_slot *slot, void *dst, void *sr
 		.row = row,
 		.copied = copied,
 		.source = slot->witness == UNSEEN ? BY_RULE : slot->observe,
-		.anon_vma = LOAD(64, src, OFF_VMA_ANON_VMA) != 0,
+		.anon_vma = has_anon_vma(src),
 	};
 	if (events.ringbuf_output(&event, sizeof(event), 0))
 		lose(LOST_VMA_EVENT);
@@ -555,26 +582,27 @@ int witness_branch(struct pt_regs *ctx)
 
 #ifdef FENTRY
 
-int kfunc__vmlinux__kernel_clone(u64 *ctx)
+/* BCC's own macros: how it names these programs differs between its versions. */
+KFUNC_PROBE(kernel_clone, void *args)
 {
-	return fork_enters(LOAD(64, ctx[0], OFF_CLONE_FLAGS));
+	return fork_enters(LOAD(64, args, OFF_CLONE_FLAGS));
 }
 
-int kretfunc__vmlinux__kernel_clone(u64 *ctx)
+KRETFUNC_PROBE(kernel_clone, void *args, int ret)
 {
-	return fork_leaves((s32)ctx[1]);
+	return fork_leaves(ret);
 }
 
-int kfunc__vmlinux__copy_page_range(u64 *ctx)
+KFUNC_PROBE(copy_page_range, void *dst, void *src)
 {
-	return copy_enters((void *)ctx[0], (void *)ctx[1]);
+	return copy_enters(dst, src);
 }
 
-int kretfunc__vmlinux__copy_page_range(u64 *ctx)
+KRETFUNC_PROBE(copy_page_range, void *dst, void *src)
 {
 	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
 
-	return slot ? copy_leaves(slot, (void *)ctx[0], (void *)ctx[1]) : 0;
+	return slot ? copy_leaves(slot, dst, src) : 0;
 }
 
 #else

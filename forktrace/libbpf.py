@@ -91,7 +91,7 @@ def map_items(
 
     An element that is deleted meanwhile is left out.
     """
-    items = []
+    items: list[tuple[bytes, Any]] = []
     current, following, content = key(), key(), value()
     previous = None
     while True:

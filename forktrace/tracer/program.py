@@ -119,7 +119,7 @@ def _child(
         bpf = _compile(text)
         fds += [bpf[name.encode()].get_fd() for name in maps]
         fds += [
-            bpf.load_func(name.encode(), getattr(bpf, kind)).fd
+            bpf.load_func(_function(bpf, name), getattr(bpf, kind)).fd
             for name, kind in programs.items()
         ]
         answer: dict[str, Any] = {"maps": list(maps), "programs": list(programs)}
@@ -141,7 +141,21 @@ def _compile(text: str) -> Any:
         def _trace_autoload(self) -> None:
             pass
 
+        def module_has(self, name: bytes) -> bool:
+            """Tell whether the text defines a program of that name."""
+            return bool(bcc.lib.bpf_function_start(self.module, name))
+
     return Module(text=text.encode())
+
+
+def _function(bpf: Any, name: str) -> bytes:
+    """Return what BCC calls a program: kfunc__f is kfunc__vmlinux__f since 0.27."""
+    prefix, _, function = name.partition("__")
+    return next(
+        candidate.encode()
+        for candidate in (name, f"{prefix}__vmlinux__{function}")
+        if bpf.module_has(candidate.encode())
+    )
 
 
 def _one_line(error: BaseException) -> str:

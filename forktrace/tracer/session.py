@@ -9,48 +9,31 @@ from typing import Any, Literal
 
 from forktrace import libbpf
 from forktrace.cgroups import CgroupPaths
-from forktrace.errors import ForktraceError, Unsupported
 from forktrace.kernel.btf import Btf
 from forktrace.kernel.running import RunningKernel
 from forktrace.model import Fork, KernelInfo, Totals
-from forktrace.tracer import program
+from forktrace.tracer import backend, program
 from forktrace.tracer.attach import Probes
+from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.layout import COMM_LEN, SOURCES, CommCost, Config, Layout
-from forktrace.tracer.macros import macros
 from forktrace.tracer.maps import Assembler, Naming, totals_of
+from forktrace.tracer.unseen import with_unseen
 from forktrace.tracer.witness import Witness, find_witness, require_witness
 
-AttachMode = Literal["auto", "fentry", "kprobe"]
-Attached = Literal["fentry", "kprobe"]
 DecisionMode = Literal["auto", "observe", "rule"]
-
-_MAPS = ("slots", "totals", "config", "comms", "events")
-_WITNESSES = {"witness_return": "KPROBE", "witness_branch": "KPROBE"}
-_CHILD_MADE = {"child_made": "RAW_TRACEPOINT"}
-_FENTRY = {
-    "kfunc__vmlinux__kernel_clone": "TRACING",
-    "kretfunc__vmlinux__kernel_clone": "TRACING",
-    "kfunc__vmlinux__copy_page_range": "TRACING",
-    "kretfunc__vmlinux__copy_page_range": "TRACING",
-}
-# Program, function, whether at its return.
-_KPROBES = (
-    ("copy_return", "copy_page_range", True),
-    ("copy_entry", "copy_page_range", False),
-    ("fork_return", "kernel_clone", True),
-    ("fork_entry", "kernel_clone", False),
-)
 
 
 @dataclass(frozen=True)
 class Wanted:
     """Which forks are sent one by one; the totals hold all of them regardless.
 
-    ``pid`` 0, ``comm`` None and ``cgroup`` None leave the choice open.
+    ``pid`` 0, ``comm`` None and ``cgroup`` None leave the choice open;
+    ``events_a_second`` 0 sends all, otherwise a sample of at most so many.
     """
 
     events: bool = False
     details: bool = False
+    events_a_second: int = 0
     pid: int = 0
     comm: str | None = None
     cgroup: str | None = None
@@ -82,47 +65,19 @@ class Session:
             with Btf.of_running_kernel() as btf:
                 self.kernel = RunningKernel.read(btf)
                 self._layout = Layout(len(self.kernel.rule.bits))
-                self.attached = self._load(btf, attach)
+                self.attached, self._loaded = backend.load(
+                    btf, self.kernel, self._layout, attach, self._wanted.ring_bytes
+                )
             self._naming = Naming(self.kernel.rule, self.kernel.names)
             self.witness = self._choose_witness(decision)
             self._listen(deliver)
             self.observe(decision != "rule")
-            self._attach()
+            self._probes = backend.attach(self.attached, self._programs())
         except BaseException:
             self.close()
             raise
 
     # -- going up -----------------------------------------------------------
-
-    def _load(self, btf: Btf, attach: AttachMode) -> Attached:
-        """Load for fentry where asked or possible, else for kprobes."""
-        if attach != "kprobe":
-            try:
-                self._loaded = self._program(btf, fentry=True)
-                return "fentry"
-            except Unsupported:
-                if attach == "fentry":
-                    raise
-        self._loaded = self._program(btf, fentry=False)
-        return "kprobe"
-
-    def _program(self, btf: Btf, *, fentry: bool) -> program.Loaded:
-        pages = self._wanted.ring_bytes // 4096
-        text = program.source(
-            macros(btf, self.kernel.rule, self._layout, fentry=fentry, ring_pages=pages)
-        )
-        kprobes = {name: "KPROBE" for name, _, _ in _KPROBES}
-        hooks = _FENTRY if fentry else kprobes
-        loaded = program.load(text, {**hooks, **_CHILD_MADE, **_WITNESSES}, _MAPS)
-        for name, size in self._layout.value_sizes().items():
-            found = libbpf.map_info(loaded.maps[name]).value_size
-            if found != size:
-                loaded.close()
-                raise ForktraceError(
-                    f"BPF map {name} has values of {found} bytes instead of {size}.",
-                    "forktrace.c and layout.py do not belong together: reinstall.",
-                )
-        return loaded
 
     def _choose_witness(self, decision: DecisionMode) -> Witness | None:
         if decision == "rule":
@@ -134,22 +89,14 @@ class Session:
     def _listen(self, deliver: Callable[[Fork], None]) -> None:
         if not self._wanted.events:
             return
-        assembler = Assembler(self._layout, self._naming, self._cgroups.path, deliver)
+        names = self.kernel.names
+        assembler = Assembler(
+            self._layout,
+            self._naming,
+            self._cgroups.path,
+            lambda fork: deliver(with_unseen(fork, names)),
+        )
         self._ring = libbpf.RingBuffer(self._fd("events"), assembler.receive)
-
-    def _attach(self) -> None:
-        """Attach returns before entries, and the outermost entry last.
-
-        So the first fork that is seen at all is seen from its start.
-        """
-        programs = self._programs()
-        self._probes.raw_tracepoint(programs["child_made"], "sched_process_fork")
-        if self.attached == "fentry":
-            for name in reversed(_FENTRY):
-                self._probes.trampoline(programs[name])
-        else:
-            for name, function, at_return in _KPROBES:
-                self._probes.kprobe(programs[name], function, at_return=at_return)
 
     # -- while it runs --------------------------------------------------------
 
@@ -158,6 +105,18 @@ class Session:
         """What the kernel is and how it is traced."""
         rule = self.kernel.rule
         return KernelInfo(self.kernel.release, self.attached, rule.mask, rule.read_from)
+
+    @property
+    def bit_names(self) -> tuple[str, ...]:
+        """Names of the rule's bits, in bit order."""
+        return self.kernel.names.names(self.kernel.rule.mask)
+
+    @property
+    def decided_by(self) -> str:
+        """Say in words where decisions come from."""
+        if self.witness is None:
+            return "rule"
+        return self.witness.source
 
     def observe(self, on: bool) -> None:
         """Let each fork that starts from now on be witnessed, or decided by rule.
@@ -197,10 +156,14 @@ class Session:
             f"{'an' if raw.odd_anon_vma else 'no'} anon_vma."
         )
 
-    def close(self) -> None:
-        """Detach and unload everything; closing twice is fine."""
+    def detach(self) -> None:
+        """Take the probes away; totals and events stay readable until ``close``."""
         self._probes.close()
         self._witness_probes.close()
+
+    def close(self) -> None:
+        """Detach and unload everything; closing twice is fine."""
+        self.detach()
         if self._ring:
             self._ring.close()
             self._ring = None
@@ -241,7 +204,12 @@ class Session:
             details=wanted.details,
             pid=wanted.pid,
             cgroup=self._cgroups.number(wanted.cgroup) if wanted.cgroup else 0,
+            event_gap_ns=_gap_ns(wanted.events_a_second),
             comm=comm,
             comm_set=wanted.comm is not None,
         )
         libbpf.map_update(self._fd("config"), 0, config)
+
+
+def _gap_ns(events_a_second: int) -> int:
+    return 10**9 // events_a_second if events_a_second else 0

@@ -2,7 +2,8 @@
 
 ``return`` is a kretprobe on vma_needs_copy where the compiler left it a symbol; a
 variant (``.isra.0``) takes other arguments but returns the same bool. ``branch`` is a
-kprobe inside copy_page_range on the first instruction of the path that copies.
+kprobe inside copy_page_range on the first instruction of the path that copies, or one
+on each such place where the compiler made several ways into it.
 
 A fork is observed as a whole or not at all: it notes at its start whether a witness
 is there, and the probes go only when the last such fork has ended.
@@ -27,7 +28,7 @@ class Witness:
 
     source: WitnessSource
     function: str
-    offset: int = 0
+    offsets: tuple[int, ...] = (0,)
 
     @property
     def program(self) -> str:
@@ -37,12 +38,17 @@ class Witness:
     def attach(self, programs: Mapping[str, int]) -> Probes:
         """Hang the program where the decision shows."""
         probes = Probes()
-        probes.kprobe(
-            programs[self.program],
-            self.function,
-            self.offset,
-            at_return=self.source == "return",
-        )
+        try:
+            for offset in self.offsets:
+                probes.kprobe(
+                    programs[self.program],
+                    self.function,
+                    offset,
+                    at_return=self.source == "return",
+                )
+        except BaseException:
+            probes.close()
+            raise
         return probes
 
 
@@ -56,8 +62,8 @@ def find_witness(kernel: RunningKernel) -> Witness | None:
     whole = [symbol.name for symbol in variants if ".part." not in symbol.name]
     if whole:
         return Witness("return", whole[0])
-    if kernel.reading.branch is not None:
-        return Witness("branch", "copy_page_range", kernel.reading.branch)
+    if kernel.reading.branches:
+        return Witness("branch", "copy_page_range", kernel.reading.branches)
     return Witness("return", variants[0].name) if variants else None
 
 

@@ -1,0 +1,35 @@
+# make run: trace. make test: prove that it works. Both set up what they need first.
+PYTHON := .venv/bin/python
+CODE := forktrace tests
+
+.PHONY: run test check unit live setup format clean help
+
+run: setup  ## trace this host, or a real Debian kernel in a throw-away virtual machine
+	@$(PYTHON) -m tests.demo
+
+test: check live  ## everything: style, types, unit tests, tests on real kernels
+
+check: setup  ## format, lint, types, unit tests: under a minute
+	@$(PYTHON) -m ruff format --check --quiet $(CODE)
+	@$(PYTHON) -m ruff check --quiet $(CODE)
+	@$(PYTHON) -m mypy --no-error-summary
+	@$(PYTHON) -m pytest tests/unit
+
+live: setup  ## tests on real kernels, each booted in a virtual machine
+	@$(PYTHON) -m pytest tests/live
+
+format: setup  ## put the code in its one form
+	@$(PYTHON) -m ruff format $(CODE)
+	@$(PYTHON) -m ruff check --fix $(CODE)
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml packaging/setup.sh
+	@packaging/setup.sh
+
+clean:  ## remove what the targets above made; downloads too
+	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache dist build
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10

@@ -1,0 +1,233 @@
+"""The command line: one thin function a command, and the one place errors end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from forktrace import __version__
+from forktrace.errors import ForktraceError, UsageError
+
+app = typer.Typer(
+    name="forktrace",
+    help="Show which VMAs fork() copied on this host, by which flag, at what cost.\n\n"
+    "Without a command: run.",
+    no_args_is_help=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Attach(str, Enum):
+    """How probes are attached."""
+
+    auto = "auto"
+    fentry = "fentry"
+    kprobe = "kprobe"
+
+
+class Decision(str, Enum):
+    """Where decisions come from."""
+
+    auto = "auto"
+    observe = "observe"
+    rule = "rule"
+
+
+AttachOption = Annotated[
+    Attach,
+    typer.Option(help="fentry is cheaper; auto takes it where the kernel accepts it."),
+]
+DecisionOption = Annotated[
+    Decision,
+    typer.Option(
+        help="observe: see the kernel decide; rule: work it out from flags; "
+        "auto: observe, in run only for a second in each minute."
+    ),
+]
+DebugOption = Annotated[
+    bool, typer.Option("--debug", help="Show compiler and verifier logs of a failure.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"forktrace {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Take what stands before the command."""
+
+
+@app.command(epilog="Example: sudo forktrace run --listen 0.0.0.0:19435")
+def run(
+    listen: Annotated[
+        str, typer.Option(metavar="ADDRESS:PORT", help="Where metrics are served.")
+    ] = "127.0.0.1:19435",
+    max_comms: Annotated[
+        int, typer.Option(min=1, max=100, help="Series by process name; then `other`.")
+    ] = 50,
+    web_config: Annotated[
+        Optional[Path],
+        typer.Option(
+            "--web.config.file",
+            metavar="FILE",
+            help="TLS and basic auth, in the format of Prometheus's exporter-toolkit.",
+        ),
+    ] = None,
+    attach: AttachOption = Attach.auto,
+    decision: DecisionOption = Decision.auto,
+    debug: DebugOption = False,
+) -> None:
+    """Serve metrics of every fork on this host, until Ctrl-C."""
+    from forktrace import daemon  # noqa: PLC0415
+
+    _require_traceable()
+    daemon.run(
+        daemon.Options(listen, max_comms, web_config, attach.value, decision.value)
+    )
+
+
+@app.command(
+    epilog="Example: sudo forktrace trace --comm redis-server --vmas --count 1"
+)
+def trace(
+    as_json: JsonOption = False,
+    vmas: Annotated[bool, typer.Option("--vmas", help="Show each VMA too.")] = False,
+    pid: Annotated[
+        int, typer.Option(min=0, help="Only forks by this process.", show_default=False)
+    ] = 0,
+    comm: Annotated[
+        Optional[str], typer.Option(help="Only forks by processes of this name.")
+    ] = None,
+    cgroup: Annotated[
+        Optional[str],
+        typer.Option(metavar="PATH", help="Only forks in this cgroup (version 2)."),
+    ] = None,
+    min_duration: Annotated[
+        float,
+        typer.Option(min=0, metavar="MS", help="Only forks that took this long."),
+    ] = 0,
+    count: Annotated[
+        int, typer.Option(min=0, help="Stop after so many forks; 0: never.")
+    ] = 0,
+    duration: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Stop by itself; 0: never.")
+    ] = 0,
+    attach: AttachOption = Attach.auto,
+    decision: DecisionOption = Decision.auto,
+    debug: DebugOption = False,
+) -> None:
+    """Print one line for each fork as it happens."""
+    from forktrace import tracing  # noqa: PLC0415
+    from forktrace.tracer.session import Wanted  # noqa: PLC0415
+    from forktrace.views.lines import HEADER  # noqa: PLC0415
+
+    _require_traceable()
+    if not as_json:
+        print(HEADER, flush=True)
+    tracing.trace(
+        Wanted(
+            events=True,
+            details=vmas,
+            pid=pid,
+            comm=comm,
+            cgroup=cgroup,
+            ring_bytes=16 << 20 if vmas else 4 << 20,
+        ),
+        tracing.Bounds(count, duration, int(min_duration * 1e6)),
+        tracing.show_json if as_json else tracing.show_line,
+        attach.value,
+        decision.value,
+    )
+
+
+@app.command(epilog="Example: sudo forktrace doctor --json")
+def doctor(as_json: JsonOption = False, debug: DebugOption = False) -> None:
+    """Tell whether this host can be traced, and what this kernel's rule is."""
+    from forktrace import diagnosis  # noqa: PLC0415
+
+    raise typer.Exit(diagnosis.report(as_json=as_json))
+
+
+def _require_traceable() -> None:
+    from forktrace.kernel.host import require_traceable  # noqa: PLC0415
+
+    require_traceable()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: every error ends here in one or two lines."""
+    words = sys.argv[1:] if arguments is None else arguments
+    sys.exit(_status(_with_command(words)))
+
+
+def _with_command(words: list[str]) -> list[str]:
+    """Put ``run`` in front when no command is named."""
+    own = {"--help", "-h", "--version", "--install-completion", "--show-completion"}
+    if not words or (words[0].startswith("-") and words[0] not in own):
+        return ["run", *words]
+    return words
+
+
+# typer's own name for what is wrong with a command line is not public; the base of
+# its public BadParameter is.
+_CommandLineError: Any = typer.BadParameter.__mro__[1]
+
+
+def _status(words: list[str]) -> int:
+    """Run a command and return its exit status."""
+    try:
+        # typer hands an exit's status back; a command itself returns nothing.
+        status = app(words, standalone_mode=False)
+        sys.stdout.flush()
+    except ForktraceError as error:
+        return _complain(error, debug="--debug" in words)
+    except BrokenPipeError:
+        # The reader has seen enough; keep the interpreter from trying again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        return _complain(ForktraceError(f"{error.strerror or error}{where}."))
+    except _CommandLineError as error:
+        return _complain(UsageError(error.format_message(), "Try forktrace --help."))
+    except Exception as error:
+        # A bug of ours; still no traceback unless somebody wants it.
+        told = ForktraceError(
+            f"Internal error: {type(error).__name__}: {error}",
+            "Please report it with what --debug shows.",
+            details=traceback.format_exc(),
+        )
+        return _complain(told, debug="--debug" in words)
+    return status if isinstance(status, int) else 0
+
+
+def _complain(error: ForktraceError, *, debug: bool = False) -> int:
+    """Say what is wrong and what to do, on stderr; return the exit status."""
+    print(f"forktrace: {error.message}", file=sys.stderr)
+    if error.advice:
+        print(f"forktrace: {error.advice}", file=sys.stderr)
+    if debug and error.details:
+        print(error.details, file=sys.stderr)
+    return error.exit_status

@@ -1,0 +1,110 @@
+"""``forktrace run``: trace for as long as the host lives and serve the metrics."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from forktrace.exporter.metrics import ForktraceCollector, new_registry
+from forktrace.exporter.page import LATEST_FORKS, landing_page
+from forktrace.exporter.web import serve
+from forktrace.model import Fork
+from forktrace.stop import Stop
+from forktrace.tracer.backend import AttachMode
+from forktrace.tracer.session import DecisionMode, Session, Wanted
+from forktrace.tracing import announce, warn_of_disagreement
+from forktrace.views import lines
+from forktrace.views.live import LiveTable
+
+TICK_MS = 500
+FIRST_AUDIT_SECONDS = 10.0
+AUDIT_SECONDS = 1.0
+AUDIT_EVERY_SECONDS = 60.0
+SAMPLES_A_SECOND = 10
+"""How many forks a second are looked at one by one, for the page; all are counted."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``run`` was asked for."""
+
+    listen: str
+    max_comms: int
+    web_config: Path | None
+    attach: AttachMode
+    decision: DecisionMode
+
+
+class AuditWindows:
+    """When ``run --decision auto`` has each decision witnessed.
+
+    The first ten seconds, then one second in each minute: enough to notice a rule that
+    is wrong, at no cost in between.
+    """
+
+    def __init__(self, session: Session, now: float) -> None:
+        """Start in the first window; the session observes already."""
+        self._session = session
+        self._observing = True
+        self._next = now + FIRST_AUDIT_SECONDS
+
+    def tick(self, now: float) -> None:
+        """Open or close the window when its time has come."""
+        if now >= self._next:
+            self._observing = not self._observing
+            length = AUDIT_SECONDS
+            if not self._observing:
+                length = AUDIT_EVERY_SECONDS - AUDIT_SECONDS
+            self._next = now + length
+            self._session.observe(self._observing)
+        if not self._observing:
+            self._session.retire_witness()
+
+
+def run(options: Options) -> None:
+    """Serve until a signal comes, then say what there was. Raises ForktraceError."""
+    stop = Stop()
+    latest: deque[Fork] = deque(maxlen=LATEST_FORKS)
+    wanted = Wanted(events=True, events_a_second=SAMPLES_A_SECOND)
+    with Session(
+        options.attach, options.decision, wanted, latest.appendleft
+    ) as session:
+        collector = ForktraceCollector(
+            session.totals, session.info, options.max_comms, session.bit_names
+        )
+        server = serve(
+            options.listen,
+            new_registry(collector),
+            lambda: landing_page(
+                session.info, session.kernel.words(), session.totals(), tuple(latest)
+            ),
+            options.web_config,
+        )
+        try:
+            announce(session)
+            scheme = "https" if server.uses_tls else "http"
+            print(f"Metrics on {scheme}://{options.listen}/metrics", file=sys.stderr)
+            _watch(session, stop, observe_all=options.decision != "auto")
+        finally:
+            server.close()
+        session.detach()
+        totals = session.totals()
+    print(*lines.summary(totals), sep="\n", flush=True)
+
+
+def _watch(session: Session, stop: Stop, *, observe_all: bool) -> None:
+    """Keep the windows, the warning and the live table going until it is time."""
+    audit = None if observe_all else AuditWindows(session, time.monotonic())
+    warned = False
+    with LiveTable(sys.stdout) as table:
+        while not stop:
+            session.poll(TICK_MS)
+            if audit:
+                audit.tick(time.monotonic())
+            warned = warned or warn_of_disagreement(session)
+            table.show(session.totals)
+            # A burst of samples wakes poll early; there is nothing to hurry for.
+            time.sleep(0.05)

@@ -1,0 +1,96 @@
+"""``forktrace trace``: print each fork as it happens, within the bounds asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from forktrace.model import Fork
+from forktrace.stop import Stop, notify_ready
+from forktrace.tracer.backend import AttachMode
+from forktrace.tracer.session import DecisionMode, Session, Wanted
+from forktrace.views import lines
+
+_POLL_MS = 200
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """When to stop by itself, and which forks are too quick to matter.
+
+    ``count`` 0 and ``seconds`` 0 mean no bound; ``min_duration_ns`` drops forks that
+    took less.
+    """
+
+    count: int = 0
+    seconds: float = 0
+    min_duration_ns: int = 0
+
+
+def trace(
+    wanted: Wanted,
+    bounds: Bounds,
+    show: Callable[[Fork], None],
+    attach: AttachMode,
+    decision: DecisionMode,
+) -> None:
+    """Trace until a bound is met or a signal comes, then say what there was."""
+    stop = Stop()
+    shown = 0
+
+    def deliver(fork: Fork) -> None:
+        nonlocal shown
+        if stop or fork.duration_ns < bounds.min_duration_ns:
+            return
+        show(fork)
+        shown += 1
+        if bounds.count and shown >= bounds.count:
+            stop.set()
+
+    with Session(attach, decision, wanted, deliver) as session:
+        announce(session)
+        deadline = time.monotonic() + (bounds.seconds or float("inf"))
+        warned = False
+        while not stop and (left := deadline - time.monotonic()) > 0:
+            session.poll(int(min(_POLL_MS, left * 1000 + 1)))
+            sys.stdout.flush()
+            warned = warned or warn_of_disagreement(session)
+        session.detach()
+        session.poll(0)
+        totals = session.totals()
+    sys.stdout.flush()
+    print(f"\n{shown} forks shown.", *lines.summary(totals), sep="\n", file=sys.stderr)
+
+
+def announce(session: Session) -> None:
+    """Say on stderr, and to systemd, that probes are attached from now on."""
+    print(
+        f"Tracing forks on {session.kernel.release} ({session.attached}, decisions "
+        f"from {session.decided_by}). Ctrl-C to stop.",
+        file=sys.stderr,
+        flush=True,
+    )
+    notify_ready()
+
+
+def warn_of_disagreement(session: Session) -> bool:
+    """Warn when a witness contradicted the rule; True when it did."""
+    odd = session.disagreement()
+    if odd:
+        print(f"forktrace: warning: {odd}", file=sys.stderr, flush=True)
+    return odd is not None
+
+
+def show_line(fork: Fork) -> None:
+    """Print a fork, and its VMAs where they were asked for, for people."""
+    print(lines.fork_line(fork))
+    for vma in fork.details or ():
+        print(lines.vma_line(vma))
+
+
+def show_json(fork: Fork) -> None:
+    """Print a fork as one line of NDJSON."""
+    print(json.dumps(fork.to_json(), separators=(",", ":")))

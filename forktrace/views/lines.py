@@ -1,0 +1,99 @@
+"""One line a fork, and the table at the end: what ``trace`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+
+from forktrace.model import Fork, Totals, TriggerCost, Vma
+from forktrace.text import printable
+from forktrace.views.units import duration, size
+
+HEADER = (
+    f"{'TIME':<12} {'COMM':<15} {'PID':>7} {'CHILD':>7} {'FORK':>8} {'COPY':>8} "
+    f"{'TABLES':>8} {'VMAS':>11}  COPIED BY"
+)
+
+
+def fork_line(fork: Fork) -> str:
+    """Return a fork in one line, under ``HEADER``; VMAS is copied/all."""
+    counts = fork.vmas
+    every = counts.copy + counts.skip + counts.dontcopy + counts.wipeonfork
+    moment = datetime.fromtimestamp(fork.time_ns // 10**9, timezone.utc).astimezone()
+    clock = f"{moment:%H:%M:%S}.{fork.time_ns // 10**6 % 1000:03d}"
+    child = str(fork.child_pid) if fork.outcome == "ok" else fork.errno or "?"
+    copied = f"{counts.copy}/{every}"
+    return (
+        f"{clock:<12} {printable(fork.comm):<15} {fork.pid:>7} {child:>7} "
+        f"{duration(fork.duration_ns):>8} {duration(fork.copy_ns):>8} "
+        f"{size(fork.page_table_bytes):>8} {copied:>11}  {_causes(fork.triggers)}"
+    )
+
+
+def vma_line(vma: Vma) -> str:
+    """Return one VMA of a fork, to stand below the fork's line."""
+    why = vma.trigger or ""
+    cost = ""
+    if vma.decision == "copy":
+        cost = f"{duration(vma.copy_ns):>8} {size(vma.page_table_bytes):>8}"
+    anon = " anon_vma" if vma.anon_vma and vma.trigger != "anon_vma" else ""
+    return (
+        f"    {vma.start:x}-{vma.end:x} {vma.decision:<10} {cost:>17} {why}{anon}"
+        f"  {vma.src_flags:#x} {','.join(vma.flags)}"
+    ).rstrip()
+
+
+def _causes(triggers: Iterable[TriggerCost]) -> str:
+    """Name the triggers, the dearest first, with how many VMAs each copied."""
+    ranked = sorted(triggers, key=lambda cost: (-cost.copy_ns, -cost.vmas))
+    return ", ".join(f"{cost.vmas} {_name(cost)}" for cost in ranked)
+
+
+def _name(cost: TriggerCost) -> str:
+    """Say when the VMA would have been copied without the bit as well."""
+    both = cost.anon_vma and cost.trigger != "anon_vma"
+    return f"{cost.trigger} (and anon_vma)" if both else cost.trigger
+
+
+def summary(totals: Totals) -> list[str]:
+    """Return what all forks did, trigger by trigger, and what was lost."""
+    forks = totals.forks["ok"] + totals.forks["failed"]
+    counts = totals.vmas
+    lines = [
+        f"{forks} forks ({totals.forks['failed']} failed) took "
+        f"{duration(totals.fork_duration.sum_ns)}, of which "
+        f"{duration(totals.copy_duration.sum_ns)} in copy_page_range. VMAs: "
+        f"{counts.copy} copied, {counts.skip} skipped, {counts.dontcopy} dontcopy, "
+        f"{counts.wipeonfork} wipeonfork.",
+        *trigger_table(totals.triggers),
+    ]
+    lost = {stage: count for stage, count in totals.lost.items() if count}
+    if lost:
+        named = ", ".join(f"{count} at {stage}" for stage, count in lost.items())
+        lines.append(f"Lost: {named}.")
+    return lines
+
+
+def trigger_table(triggers: Sequence[TriggerCost]) -> list[str]:
+    """Return a table of what each trigger cost, the dearest first."""
+    used = sorted(
+        (cost for cost in triggers if cost.vmas),
+        key=lambda cost: (-cost.copy_ns, cost.trigger),
+    )
+    if not used:
+        return []
+    rows = [("TRIGGER", "ANON_VMA", "VMAS", "COPY TIME", "PAGE TABLES")] + [
+        (
+            cost.trigger,
+            "yes" if cost.anon_vma else "no",
+            str(cost.vmas),
+            duration(cost.copy_ns),
+            size(cost.page_table_bytes),
+        )
+        for cost in used
+    ]
+    wide = max(len(row[0]) for row in rows)
+    return [
+        f"  {trigger:<{wide}}  {anon:<8}  {vmas:>8}  {time:>10}  {tables:>11}"
+        for trigger, anon, vmas, time, tables in rows
+    ]

@@ -1,0 +1,1 @@
+"""What runs in a guest, or on any host that can be traced, as root."""

@@ -1,0 +1,168 @@
+"""Programs under test in the guest: started, waited for, and always ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+FORKTRACE = [sys.executable, "-m", "forktrace"]
+PATIENCE = 120.0
+"""Seconds until something that should happen counts as not happening."""
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+class Forktrace:
+    """One running ``forktrace`` command; its output goes to files."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        """Start it and wait until its probes are attached."""
+        self.stdout = folder / f"{arguments[0]}.out"
+        self.stderr = folder / f"{arguments[0]}.err"
+        with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
+            self.process = subprocess.Popen(
+                [*FORKTRACE, *arguments], stdout=out, stderr=err
+            )
+        wait_until(lambda: "Tracing forks on" in self.errors() or self.ended())
+        assert not self.ended(), self.errors()
+
+    def errors(self) -> str:
+        return self.stderr.read_text(errors="replace")
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def forks(self) -> list[dict[str, Any]]:
+        """Return the records printed so far by ``trace --json``."""
+        text = self.stdout.read_text()
+        whole = text[: text.rfind("\n") + 1]
+        return [json.loads(line) for line in whole.splitlines()]
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """End it as a person or systemd would; return its exit status."""
+        if not self.ended():
+            self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        if not self.ended():
+            self.process.kill()
+            self.process.wait(PATIENCE)
+
+
+class Workload:
+    """One of tests.live.workloads, obeying over pipes."""
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", f"tests.live.workloads.{module}", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self.ready = self._answer()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def ask(self, command: str) -> dict[str, Any]:
+        assert self.process.stdin
+        self.process.stdin.write(f"{command}\n".encode())
+        self.process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout
+        if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
+            raise TimeoutError("the workload does not answer")
+        line = self.process.stdout.readline()
+        assert line, f"the workload ended with {self.process.wait(PATIENCE)}"
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        if self.process.stdin:
+            self.process.stdin.close()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(PATIENCE)
+        if self.process.stdout:
+            self.process.stdout.close()
+
+
+def run_forktrace(*arguments: str, timeout: float = PATIENCE) -> Any:
+    """Run a command to its end; returns status, stdout and stderr as text."""
+    return subprocess.run(
+        [*FORKTRACE, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def wait_until(true: Any, seconds: float = PATIENCE) -> None:
+    """Wait for ``true()``; TimeoutError when it does not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise TimeoutError("what was waited for did not happen")
+        time.sleep(0.05)
+
+
+def scrape(port: int) -> Samples:
+    """Return every sample of /metrics."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as got:
+        text = got.read().decode()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def growth(before: Samples, after: Samples, name: str, **labels: str) -> float:
+    """Return by how much a counter grew; a series that was not there began at 0."""
+    key = (name, frozenset(labels.items()))
+    return after.get(key, 0.0) - before.get(key, 0.0)
+
+
+TRACEFS = Path("/sys/kernel/tracing")
+
+
+@contextmanager
+def counted_calls(pid: int) -> Iterator[Any]:
+    """Count calls of copy_page_range by one process without BPF: a tracefs event.
+
+    Yields a function that returns the count so far.
+    """
+    events = TRACEFS / "kprobe_events"
+    instance = TRACEFS / "instances/observer"
+    events.write_text("p:observer/cpr copy_page_range\n")
+    instance.mkdir()
+    event = instance / "events/observer/cpr"
+    try:
+        (instance / "buffer_size_kb").write_text("8192")
+        (event / "filter").write_text(f"common_pid == {pid}")
+        (event / "enable").write_text("1")
+        yield lambda: (instance / "trace").read_text().count(" cpr: ")
+    finally:
+        (event / "enable").write_text("0")
+        instance.rmdir()
+        # Not open("a"): Python would seek, which this file refuses.
+        with open(os.open(events, os.O_WRONLY | os.O_APPEND), "w") as listing:
+            listing.write("-:observer/cpr\n")

@@ -1,0 +1,39 @@
+"""``forktrace doctor`` tells this kernel's own rule and what can be used here."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from tests.live.guest.expected import NAMES, rule_of
+from tests.live.guest.programs import run_forktrace
+
+RELEASE = os.uname().release
+
+
+def test_the_rule_is_read_from_the_kernels_code() -> None:
+    answer = run_forktrace("doctor", "--json")
+    assert answer.returncode == 0, answer
+    told = json.loads(answer.stdout)
+    rule = rule_of(RELEASE)
+    assert told["rule"] == {
+        "mask": f"{sum(1 << bit for bit in rule):#x}",
+        "bits": {NAMES[bit]: rule[bit] for bit in sorted(rule)},
+        "read_from": "code",
+    }
+    assert told["kernel"] == RELEASE
+    assert told["can_trace"]
+    assert all(check["ok"] for check in told["checks"])
+
+
+def test_a_witness_and_both_ways_to_attach_are_there() -> None:
+    told = json.loads(run_forktrace("doctor", "--json").stdout)
+    has_symbol = "-ft-" in RELEASE or "symbol" in RELEASE or "isra" in RELEASE
+    assert told["sources"] == ["return" if has_symbol else "branch", "rule"]
+    assert told["attach"] == ["fentry", "kprobe"]
+
+
+def test_a_person_reads_the_rule_in_words() -> None:
+    answer = run_forktrace("doctor")
+    assert "copy if " in answer.stdout
+    assert "src has an anon_vma; read from code" in answer.stdout

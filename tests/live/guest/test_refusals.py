@@ -1,0 +1,68 @@
+"""A host that lacks something gets one clear message and exit status 3."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live.guest.programs import PATIENCE, run_forktrace
+
+BCC = "/usr/lib/python3/dist-packages/bcc"
+
+
+def refused(*prefix: str) -> Any:
+    """Run ``forktrace run`` behind a command that takes something away."""
+    return subprocess.run(
+        [*prefix, sys.executable, "-m", "forktrace", "run"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def hidden(path: str) -> tuple[str, ...]:
+    """Return a command that runs another where ``path`` is an empty folder."""
+    script = f'mount -t tmpfs none {path} && exec "$@"'
+    return ("unshare", "-m", "sh", "-c", script, "sh")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "missing"),
+    [
+        (("setpriv", "--reuid=65534", "--clear-groups"), "root"),
+        (hidden("/sys/kernel/btf"), "BTF"),
+        (hidden(BCC), "python3-bpfcc"),
+    ],
+    ids=["not root", "no BTF", "no python3-bpfcc"],
+)
+def test_what_is_missing_is_named(prefix: tuple[str, ...], missing: str) -> None:
+    answer = refused(*prefix)
+    assert answer.returncode == 3, answer
+    assert missing in answer.stderr
+    assert len(answer.stderr.splitlines()) <= 2
+    assert "Traceback" not in answer.stderr
+
+
+def test_nonsense_is_wrong_usage() -> None:
+    answer = run_forktrace("trace", "--cgroup", "/no/such/cgroup")
+    assert answer.returncode == 2
+    assert "no cgroup" in answer.stderr
+
+
+def test_an_address_in_use_is_one_line() -> None:
+    answer = run_forktrace("run", "--listen", "192.0.2.1:1")
+    assert answer.returncode == 1
+    assert len(answer.stderr.splitlines()) <= 3
+    assert "Traceback" not in answer.stderr
+
+
+def test_no_kernel_headers_are_installed() -> None:
+    release = Path("/proc/sys/kernel/osrelease").read_text().strip()
+    assert not Path(f"/lib/modules/{release}/build").exists()
+    assert not list(Path("/usr/src").glob("linux-*"))
+    assert not Path("/sys/kernel/kheaders.tar.xz").exists()
