@@ -79,6 +79,7 @@ struct fork_slot {
 struct vma_event {
 	u32 type; /* VMA_EVENT */
 	u32 tid;
+	u64 fork_start_ns; /* with tid, the fork it belongs to */
 	u64 start;
 	u64 end;
 	u64 src_flags;
@@ -502,6 +503,7 @@ static __always_inline void describe(struct fork_slot *slot, void *dst, void *sr
 	struct vma_event event = {
 		.type = VMA_EVENT,
 		.tid = slot->tid,
+		.fork_start_ns = slot->start_ns,
 		.start = LOAD(64, src, OFF_VMA_START),
 		.end = LOAD(64, src, OFF_VMA_END),
 		.src_flags = LOAD(64, src, OFF_VMA_FLAGS),

@@ -54,6 +54,7 @@ class VmaEvent(Structure):
     _fields_ = (
         ("type", c_uint32),
         ("tid", c_uint32),
+        ("fork_start_ns", c_uint64),
         ("start", c_uint64),
         ("end", c_uint64),
         ("src_flags", c_uint64),

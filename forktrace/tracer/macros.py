@@ -30,7 +30,7 @@ def macros(
     }
     defined["DST_MASK"] = f"{rule.dst_mask:#x}ULL"
     defined["SRC_MASK"] = f"{rule.src_mask:#x}ULL"
-    defined["ROW_OF(bits)"] = _packed(rule)
+    defined["ROW_OF(bits)"] = packed(rule)
     defined["ROWS"] = str(layout.rows)
     defined["SLOTS"] = str(layout.slots)
     defined["RING_PAGES"] = str(ring_pages)
@@ -43,7 +43,7 @@ def macros(
     return defined
 
 
-def _packed(rule: Rule) -> str:
+def packed(rule: Rule) -> str:
     """Pack the rule's bits next to each other, the lowest first."""
     terms = [
         f"((((bits) >> {bit}) & 1) << {place})"

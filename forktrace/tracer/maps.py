@@ -144,22 +144,34 @@ class Assembler:
         self._naming = naming
         self._cgroup_path = cgroup_path
         self._deliver = deliver
-        self._vmas: dict[int, list[Vma]] = {}
+        # By thread: when its fork began, and its VMAs so far.
+        self._vmas: dict[int, tuple[int, list[Vma]]] = {}
         self._epoch_ns = time.time_ns() - time.monotonic_ns()
 
     def receive(self, address: int, _size: int) -> None:
         """Take one record of the ring buffer."""
         kind = ctypes.c_uint32.from_address(address).value
         if kind == VMA_EVENT:
-            event = VmaEvent.from_address(address)
-            self._vmas.setdefault(event.tid, []).append(self._naming.vma(event))
+            self._keep(VmaEvent.from_address(address))
         elif kind == FORK_EVENT:
             self._deliver(self._fork(self._layout.ForkSlot.from_address(address)))
+
+    def _keep(self, event: VmaEvent) -> None:
+        """Put a VMA with its fork; an older fork of that thread lost its end."""
+        began, vmas = self._vmas.get(event.tid, (-1, []))
+        if began != event.fork_start_ns:
+            vmas = []
+            self._vmas[event.tid] = (event.fork_start_ns, vmas)
+        vmas.append(self._naming.vma(event))
+
+    def _vmas_of(self, slot: Any) -> tuple[Vma, ...]:
+        began, vmas = self._vmas.pop(slot.tid, (-1, []))
+        return tuple(vmas) if began == slot.start_ns else ()
 
     def _fork(self, slot: Any) -> Fork:
         triggers = self._naming.costs(slot.rows)
         ok = slot.ret > 0
-        details = tuple(self._vmas.pop(slot.tid, ())) if slot.details else None
+        details = self._vmas_of(slot) if slot.details else None
         return Fork(
             time_ns=self._epoch_ns + slot.start_ns,
             pid=slot.pid,

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,15 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 class Forktrace:
     """One running ``forktrace`` command; its output goes to files."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, command: Sequence[str] = FORKTRACE
+    ) -> None:
         """Start it and wait until its probes are attached."""
         self.stdout = folder / f"{arguments[0]}.out"
         self.stderr = folder / f"{arguments[0]}.err"
         with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
             self.process = subprocess.Popen(
-                [*FORKTRACE, *arguments], stdout=out, stderr=err
+                [*command, *arguments], stdout=out, stderr=err
             )
         wait_until(lambda: "Tracing forks on" in self.errors() or self.ended())
         assert not self.ended(), self.errors()
@@ -113,6 +115,15 @@ def run_forktrace(*arguments: str, timeout: float = PATIENCE) -> Any:
         timeout=timeout,
         check=False,
     )
+
+
+def hidden(path: str) -> tuple[str, ...]:
+    """Return a command that runs another where ``path`` is empty."""
+    script = (
+        f"if [ -d {path} ]; then mount -t tmpfs none {path}; "
+        f'else mount --bind /dev/null {path}; fi && exec "$@"'
+    )
+    return ("unshare", "-m", "sh", "-c", script, "sh")
 
 
 def wait_until(true: Any, seconds: float = PATIENCE) -> None:

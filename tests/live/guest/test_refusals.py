@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.guest.programs import PATIENCE, run_forktrace
+from tests.live.guest.programs import PATIENCE, hidden, run_forktrace
 
 BCC = "/usr/lib/python3/dist-packages/bcc"
 
@@ -23,12 +23,6 @@ def refused(*prefix: str) -> Any:
         timeout=PATIENCE,
         check=False,
     )
-
-
-def hidden(path: str) -> tuple[str, ...]:
-    """Return a command that runs another where ``path`` is an empty folder."""
-    script = f'mount -t tmpfs none {path} && exec "$@"'
-    return ("unshare", "-m", "sh", "-c", script, "sh")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,173 @@
+"""Every decision has a witness: it agrees with the rule, and catches a wrong one."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live.guest.expected import trigger_of
+from tests.live.guest.programs import (
+    FORKTRACE,
+    TRACEFS,
+    Forktrace,
+    Workload,
+    hidden,
+    scrape,
+    wait_until,
+)
+
+RELEASE = os.uname().release
+PORT = 19436
+WRONG = [sys.executable, "-m", "tests.live.guest.wrong_rule"]
+HAS_SYMBOL = "vma_needs_copy" in Path("/proc/kallsyms").read_text()
+WITNESS = "return" if HAS_SYMBOL else "branch"
+KPROBES = Path("/sys/kernel/debug/kprobes/list")
+
+
+def checks(samples: Any) -> dict[tuple[str, str], float]:
+    """Return forktrace_decision_checks_total by source and result."""
+    return {
+        (dict(labels)["source"], dict(labels)["result"]): value
+        for (name, labels), value in samples.items()
+        if name == "forktrace_decision_checks_total"
+    }
+
+
+def test_witness_and_rule_agree_on_every_vma_of_a_large_workload(
+    tmp_path: Path,
+) -> None:
+    """2,000 VMAs, 100 forks, and the witness of this kernel saw each decision."""
+    vmas, forks = 2000, 100
+    workload = Workload("many_vmas", "--vmas", str(vmas), "--forks", str(forks))
+    run = Forktrace(
+        tmp_path, "run", "--listen", f"127.0.0.1:{PORT}", "--decision", "observe"
+    )
+    try:
+        workload.ask("go")
+        seen = checks(scrape(PORT))
+        samples = scrape(PORT)
+        lost = sum(
+            v for (name, _), v in samples.items() if name == "forktrace_lost_total"
+        )
+        assert run.stop() == 0
+    finally:
+        run.kill()
+        workload.close()
+    assert seen[WITNESS, "agree"] >= vmas * forks
+    assert seen[WITNESS, "disagree"] == 0
+    assert sum(seen.values()) == seen[WITNESS, "agree"]
+    assert lost == 0
+    assert "warning" not in run.errors()
+
+
+def test_by_rule_alone_no_witness_is_attached(tmp_path: Path) -> None:
+    run = Forktrace(
+        tmp_path, "run", "--listen", f"127.0.0.1:{PORT}", "--decision", "rule"
+    )
+    try:
+        probed = re.findall(
+            r"(vma_needs_copy|copy_page_range\+0x\w+)", KPROBES.read_text()
+        )
+        os.waitpid(os.fork() or os._exit(0), 0)
+        seen = checks(scrape(PORT))
+        assert run.stop() == 0
+    finally:
+        run.kill()
+    assert not probed
+    assert not any(seen.values())
+    assert "decisions from rule" in run.errors()
+
+
+def test_a_wrong_rule_is_caught(tmp_path: Path) -> None:
+    run = Forktrace(
+        tmp_path,
+        *("run", "--listen", f"127.0.0.1:{PORT}", "--decision", "observe"),
+        command=WRONG,
+    )
+    try:
+        # Every process of this architecture has a PFNMAP or MIXEDMAP VMA: [vvar].
+        os.waitpid(os.fork() or os._exit(0), 0)
+        seen = checks(scrape(PORT))
+        wait_until(lambda: "warning" in run.errors(), 10)
+        assert run.stop() == 0
+    finally:
+        run.kill()
+    assert seen[WITNESS, "disagree"] > 0
+    warning = next(line for line in run.errors().splitlines() if "warning" in line)
+    assert "copied a VMA where its rule says skip" in warning
+    assert re.search(r"src flags 0x[0-9a-f]+ \(.*(pfnmap|mixedmap)", warning)
+
+
+def decisions(tmp_path: Path, command: list[str]) -> tuple[list[Any], str]:
+    """Trace two forks of one VMA of every kind; return what was wrong and stderr."""
+    workload = Workload("every_kind", "--forks", "2")
+    trace = Forktrace(
+        tmp_path,
+        *("trace", "--json", "--vmas", "--pid", str(workload.pid), "--count", "2"),
+        command=command,
+    )
+    try:
+        workload.ask("go")
+        assert trace.process.wait(120) == 0
+        by_start = {each["start"]: each for each in workload.ready["mappings"]}
+    finally:
+        trace.kill()
+        workload.close()
+    wrong, met = [], 0
+    for fork in trace.forks():
+        for vma in fork["details"]:
+            mapping = by_start.get(int(vma["start"], 16))
+            if mapping is None or mapping["fixed"]:
+                continue
+            met += 1
+            trigger = trigger_of(
+                RELEASE, set(mapping["src"]), set(mapping["dst"]), mapping["anon_vma"]
+            )
+            if vma["trigger"] != trigger:
+                wrong.append((mapping["kind"], trigger, vma))
+    assert met > 10
+    return wrong, trace.errors()
+
+
+def test_without_the_code_the_rule_comes_from_elsewhere_and_is_right(
+    tmp_path: Path,
+) -> None:
+    command = [*hidden("/proc/kcore"), *FORKTRACE]
+    wrong, errors = decisions(tmp_path, command)
+    assert not wrong
+    # The place of the branch witness was in the code; a symbol is still a symbol.
+    assert f"decisions from {'return' if HAS_SYMBOL else 'rule'}" in errors
+
+
+@pytest.fixture
+def other_tracers() -> Any:
+    """The function tracer and a kprobe of tracefs already sit on copy_page_range."""
+    (TRACEFS / "kprobe_events").write_text("p:others/cpr copy_page_range\n")
+    (TRACEFS / "events/others/cpr/enable").write_text("1")
+    functions = TRACEFS / "set_ftrace_filter"
+    has_tracer = (
+        functions.exists()
+        and "function" in (TRACEFS / "available_tracers").read_text().split()
+    )
+    if has_tracer:
+        functions.write_text("copy_page_range\n")
+        (TRACEFS / "current_tracer").write_text("function")
+    yield
+    if has_tracer:
+        (TRACEFS / "current_tracer").write_text("nop")
+        functions.write_text("\n")
+    (TRACEFS / "events/others/cpr/enable").write_text("0")
+    (TRACEFS / "kprobe_events").write_text("\n")
+
+
+@pytest.mark.usefixtures("other_tracers")
+def test_other_tracers_on_the_same_function_change_nothing(tmp_path: Path) -> None:
+    wrong, errors = decisions(tmp_path, FORKTRACE)
+    assert not wrong
+    assert f"decisions from {WITNESS}" in errors
+    assert "warning" not in errors

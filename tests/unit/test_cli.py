@@ -1,0 +1,86 @@
+"""The command line: what is wrong is said in one or two lines, with its status."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from forktrace import __version__
+from forktrace.kernel.host import can_trace, check_host
+
+TRACEABLE = can_trace(check_host())
+
+
+def forktrace(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "forktrace", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["run", "trace", "doctor"])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    answer = forktrace(command, "--help")
+    assert answer.returncode == 0
+    assert f"Example: sudo forktrace {command}" in answer.stdout
+
+
+def test_the_version_is_told() -> None:
+    assert forktrace("--version").stdout == f"forktrace {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("nonsense",),
+        ("trace", "--nonsense"),
+        ("trace", "--pid", "x"),
+        ("trace", "--pid", "-1"),
+        ("trace", "--count", "1.5"),
+        ("trace", "extra"),
+        ("run", "--attach", "magic"),
+        ("run", "--decision"),
+        ("--listen",),
+    ],
+)
+def test_a_wrong_command_line_is_two_lines_and_status_2(words: tuple[str, ...]) -> None:
+    answer = forktrace(*words)
+    assert answer.returncode == 2
+    assert answer.stdout == ""
+    assert 1 <= len(answer.stderr.splitlines()) <= 2
+
+
+@pytest.mark.skipif(TRACEABLE, reason="this host can be traced")
+@pytest.mark.parametrize("words", [(), ("run",), ("trace",)])
+def test_a_host_that_cannot_be_traced_is_told_so(words: tuple[str, ...]) -> None:
+    answer = forktrace(*words)
+    assert answer.returncode == 3
+    assert answer.stderr.startswith("forktrace: This host cannot be traced: ")
+    assert len(answer.stderr.splitlines()) == 2
+    missing = [check for check in check_host() if check.required and not check.ok]
+    assert all(check.detail in answer.stderr for check in missing)
+
+
+@pytest.mark.skipif(TRACEABLE, reason="this host can be traced")
+def test_doctor_says_what_is_missing_and_how_to_mend_it() -> None:
+    answer = forktrace("doctor")
+    assert answer.returncode == 3
+    assert "fix: " in answer.stdout
+    assert answer.stdout.endswith("This host cannot be traced.\n")
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    answer = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m forktrace doctor | true"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.stderr == ""

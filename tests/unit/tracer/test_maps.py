@@ -1,0 +1,112 @@
+"""What the kernel's structs become: forks with names, and exact totals."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from forktrace.kernel.flags import FlagNames
+from forktrace.kernel.rule import Rule
+from forktrace.model import Fork, TriggerCost, VmaCounts
+from forktrace.tracer.layout import FORK_EVENT, VMA_EVENT, CommCost, Layout, VmaEvent
+from forktrace.tracer.maps import Assembler, Naming, errno_name, totals_of
+
+RULE = Rule({10: "dst", 11: "dst", 28: "dst"}, "code")
+LAYOUT = Layout(len(RULE.bits))
+NAMING = Naming(RULE, FlagNames())
+ANON_ONLY, GUARD, BOTH_MAPS = 1, 4, 10
+
+
+def slot(**values: Any) -> Any:
+    record = LAYOUT.ForkSlot(type=FORK_EVENT, tid=7, pid=5, child_pid=9, ret=9)
+    for name, value in {**values, "comm": values.get("comm", b"redis")}.items():
+        setattr(record, name, value)
+    return record
+
+
+def forks_of(*records: Any) -> list[Fork]:
+    forks: list[Fork] = []
+    assembler = Assembler(LAYOUT, NAMING, lambda number: f"/{number}", forks.append)
+    for record in records:
+        assembler.receive(ctypes.addressof(record), ctypes.sizeof(record))
+    return forks
+
+
+def test_a_trigger_is_the_names_of_its_bits_in_bit_order() -> None:
+    assert NAMING.trigger(GUARD) == "maybe_guard"
+    assert NAMING.trigger(BOTH_MAPS) == "pfnmap+mixedmap"
+
+
+def test_without_a_bit_the_trigger_is_the_anon_vma_or_not_known() -> None:
+    assert NAMING.trigger(ANON_ONLY) == "anon_vma"
+    assert NAMING.trigger(0) == "unknown"
+
+
+def test_a_fork_adds_up_its_rows() -> None:
+    record = slot(calls=10, skipped=4, parent_vmas=13, child_vmas=11, cgroup=3)
+    record.rows[ANON_ONLY].vmas, record.rows[ANON_ONLY].copy_ns = 5, 500
+    record.rows[GUARD | 1].vmas, record.rows[GUARD | 1].page_table_bytes = 1, 4096
+    (fork,) = forks_of(record)
+    assert fork.vmas == VmaCounts(copy=6, skip=4, dontcopy=2, wipeonfork=1)
+    assert fork.triggers == (
+        TriggerCost("anon_vma", True, 5, 500, 0),
+        TriggerCost("maybe_guard", True, 1, 0, 4096),
+    )
+    assert (fork.copy_ns, fork.page_table_bytes) == (500, 4096)
+    assert (fork.comm, fork.cgroup, fork.details) == ("redis", "/3", None)
+
+
+def test_a_failed_fork_has_an_errno_and_no_child() -> None:
+    (fork,) = forks_of(slot(ret=-12, calls=3, skipped=3, parent_vmas=9))
+    assert (fork.outcome, fork.errno, fork.child_pid) == ("failed", "ENOMEM", 0)
+    assert fork.vmas == VmaCounts(skip=3)
+
+
+def test_vmas_go_to_the_fork_of_their_own_thread() -> None:
+    mine = VmaEvent(type=VMA_EVENT, tid=7, start=4096, copied=1, row=GUARD, source=2)
+    other = VmaEvent(type=VMA_EVENT, tid=8, start=8192)
+    first, second = forks_of(mine, other, slot(details=1), slot(details=1))
+    assert first.details is not None
+    assert [(v.start, v.decision, v.trigger, v.source) for v in first.details] == [
+        (4096, "copy", "maybe_guard", "branch")
+    ]
+    assert second.details == ()
+
+
+def test_a_fork_that_lost_its_end_leaves_no_vmas_to_the_next_one() -> None:
+    lost = VmaEvent(type=VMA_EVENT, tid=7, fork_start_ns=1, start=4096)
+    mine = VmaEvent(type=VMA_EVENT, tid=7, fork_start_ns=2, start=8192)
+    (fork,) = forks_of(lost, mine, slot(details=1, start_ns=2))
+    assert fork.details is not None
+    assert [vma.start for vma in fork.details] == [8192]
+
+
+def test_totals_show_every_single_bit_from_the_start() -> None:
+    totals = totals_of(LAYOUT.KernelTotals(), [], NAMING)
+    assert {(cost.trigger, cost.anon_vma) for cost in totals.triggers} == {
+        ("anon_vma", True),
+        *(
+            (name, anon)
+            for name in ("pfnmap", "maybe_guard", "mixedmap")
+            for anon in (False, True)
+        ),
+    }
+
+
+def test_totals_are_those_of_the_kernel() -> None:
+    raw = LAYOUT.KernelTotals(forks_ok=3, forks_failed=1, skip=2, observed_forks=1)
+    raw.lost[5], raw.agree[2], raw.disagree[1] = 7, 8, 9
+    raw.rows[GUARD].vmas = 6
+    totals = totals_of(raw, [(b"sh\0junk", CommCost(2, 30, 4096))], NAMING)
+    assert totals.forks == {"ok": 3, "failed": 1}
+    assert totals.vmas == VmaCounts(copy=6, skip=2)
+    assert totals.lost["vma_event"] == 7
+    assert totals.decision_checks["branch", "agree"] == 8
+    assert totals.decision_checks["return", "disagree"] == 9
+    assert totals.processes[0].comm == "sh"
+
+
+def test_errno_has_the_kernels_own_names_too() -> None:
+    assert errno_name(11) == "EAGAIN"
+    assert errno_name(513) == "ERESTARTNOINTR"
+    assert errno_name(9999) == "errno_9999"

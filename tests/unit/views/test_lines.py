@@ -1,0 +1,74 @@
+"""One line a fork, and the table at the end."""
+
+from __future__ import annotations
+
+from forktrace.model import Fork, Histogram, Totals, TriggerCost, Vma, VmaCounts
+from forktrace.views.lines import HEADER, fork_line, summary, vma_line
+
+FORK = Fork(
+    time_ns=1_700_000_000_123_456_789,
+    pid=42,
+    tid=42,
+    comm="redis-server",
+    child_pid=43,
+    cgroup="/",
+    outcome="ok",
+    errno=None,
+    duration_ns=12_300_000,
+    copy_ns=9_870_000,
+    page_table_bytes=558 << 10,
+    vmas=VmaCounts(copy=20, skip=30, dontcopy=1),
+    triggers=(
+        TriggerCost("maybe_guard", False, 1, 50, 0),
+        TriggerCost("anon_vma", True, 18, 900, 0),
+        TriggerCost("uffd_wp", True, 1, 10, 0),
+    ),
+)
+
+
+def test_a_fork_is_one_line_under_the_header_the_dearest_trigger_first() -> None:
+    line = fork_line(FORK)
+    assert line.index("redis-server") == HEADER.index("COMM")
+    assert line.index("18 anon_vma") == HEADER.index("COPIED BY")
+    assert "20/51" in line
+    assert "12.3 ms  9.87 ms  558 KiB" in line
+    assert line.endswith("18 anon_vma, 1 maybe_guard, 1 uffd_wp (and anon_vma)")
+
+
+def test_a_name_cannot_drive_the_terminal() -> None:
+    evil = Fork(**{**vars(FORK), "comm": "\x1b[2Jgone"})
+    assert "\x1b" not in fork_line(evil)
+
+
+def test_a_failed_fork_shows_its_errno_instead_of_a_child() -> None:
+    failed = Fork(
+        **{**vars(FORK), "outcome": "failed", "errno": "ENOMEM", "child_pid": 0}
+    )
+    assert " ENOMEM " in fork_line(failed)
+
+
+def test_a_vma_says_why_it_was_copied_and_what_else_would_have() -> None:
+    vma = Vma(
+        4096, 8192, 0x800, 0x800, ("maybe_guard",), True, "copy", "branch",
+        "maybe_guard", 1500, 4096,
+    )  # fmt: skip
+    line = vma_line(vma)
+    assert "1000-2000 copy" in line
+    assert "1.50 us" in line
+    assert "maybe_guard anon_vma" in line
+
+
+def test_the_summary_names_triggers_and_every_loss() -> None:
+    empty = Histogram((1,), (0, 0), 0)
+    totals = Totals(
+        forks={"ok": 2, "failed": 1},
+        vmas=VmaCounts(copy=20, skip=5),
+        triggers=FORK.triggers,
+        fork_duration=empty,
+        copy_duration=empty,
+        lost={"fork_event": 3, "vma_event": 0},
+    )
+    text = "\n".join(summary(totals))
+    assert text.startswith("3 forks (1 failed)")
+    assert text.index("anon_vma") < text.index("maybe_guard")
+    assert text.endswith("Lost: 3 at fork_event.")
