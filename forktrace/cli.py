@@ -170,6 +170,20 @@ def doctor(as_json: JsonOption = False, debug: DebugOption = False) -> None:
     raise typer.Exit(diagnosis.report(as_json=as_json))
 
 
+@app.command(epilog="Example: sudo forktrace selftest")
+def selftest(
+    as_json: JsonOption = False,
+    attach: AttachOption = Attach.auto,
+    decision: DecisionOption = Decision.auto,
+    debug: DebugOption = False,
+) -> None:
+    """Check on VMAs of every kind that what is recorded is what this kernel does."""
+    _require_traceable()
+    from forktrace.selftest import command  # noqa: PLC0415
+
+    raise typer.Exit(command.report(attach.value, decision.value, as_json=as_json))
+
+
 def _require_traceable() -> None:
     from forktrace.kernel.host import require_traceable  # noqa: PLC0415
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from forktrace.errors import Unsupported
 from forktrace.kernel import btf
+from forktrace.kernel.running import NEEDED
 from forktrace.kernel.symbols import Symbols
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def _bcc() -> Check:
 def _functions(root: Path) -> Check:
     path = root / "proc/kallsyms"
     try:
-        symbols = Symbols.read(*_FUNCTIONS, path=str(path))
+        symbols = Symbols.read(*NEEDED, path=str(path))
     except OSError:
         return Check(
             "functions",

@@ -10,6 +10,9 @@ from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import SYMBOLS, Reading, Rule, read_rule
 from forktrace.kernel.symbols import Symbols
 
+NEEDED = ("kernel_clone", *SYMBOLS)
+"""What is looked up in kallsyms: always the same, for one reading serves all."""
+
 
 @dataclass(frozen=True)
 class RunningKernel:
@@ -25,7 +28,7 @@ class RunningKernel:
     def read(cls, btf: Btf | None) -> RunningKernel:
         """Ask the running kernel; without its BTF the rule may come from a table."""
         uname = os.uname()
-        symbols = Symbols.read(*SYMBOLS)
+        symbols = Symbols.read(*NEEDED)
         return cls(
             release=uname.release,
             machine=uname.machine,

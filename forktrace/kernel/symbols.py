@@ -6,6 +6,7 @@ read once, in pieces, and only what was asked for is kept (about 100 ms).
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
@@ -47,10 +48,11 @@ class Symbols:
 
     @classmethod
     def read(cls, *names: str, path: str = KALLSYMS) -> Symbols:
-        """Find the functions ``names`` and the compiler's variants of them."""
-        with open(path, "rb", buffering=0) as stream:
-            symbols = dict(_scan(stream, names))
-        return cls(symbols)
+        """Find the functions ``names`` and the compiler's variants of them.
+
+        The kernel writes some 10 MB for each reading, so one answer is kept.
+        """
+        return cls(_read(names, path))
 
     def get(self, name: str) -> Symbol | None:
         """Return the function of exactly this name."""
@@ -68,6 +70,12 @@ class Symbols:
     def __contains__(self, name: str) -> bool:
         """Tell whether the kernel has a function of exactly this name."""
         return name in self.found
+
+
+@functools.lru_cache(maxsize=1)
+def _read(names: tuple[str, ...], path: str) -> dict[str, Symbol]:
+    with open(path, "rb", buffering=0) as stream:
+        return dict(_scan(stream, names))
 
 
 def _scan(stream: BinaryIO, names: tuple[str, ...]) -> Iterator[tuple[str, Symbol]]:

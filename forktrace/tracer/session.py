@@ -57,6 +57,9 @@ class Session:
         """Compile, load and attach; ``deliver`` gets each fork from ``poll``."""
         self._wanted = wanted or Wanted()
         self._cgroups = CgroupPaths()
+        # First of all, because it may be wrong usage.
+        cgroup = self._wanted.cgroup
+        self._cgroup = self._cgroups.number(cgroup) if cgroup else 0
         self._probes = Probes()
         self._witness_probes = Probes()
         self._ring: libbpf.RingBuffer | None = None
@@ -203,7 +206,7 @@ class Session:
             events=wanted.events,
             details=wanted.details,
             pid=wanted.pid,
-            cgroup=self._cgroups.number(wanted.cgroup) if wanted.cgroup else 0,
+            cgroup=self._cgroup,
             event_gap_ns=_gap_ns(wanted.events_a_second),
             comm=comm,
             comm_set=wanted.comm is not None,
