@@ -26,12 +26,13 @@
 #define PROBES 4 /* places where a thread's slot may lie */
 #define STALE_NS 60000000000ULL
 #define COMMS 2048
+#define CHILDREN 8192
 
 enum lost { LOST_FORK_SLOT, LOST_FORK_RETURN, LOST_COPY_RETURN, LOST_WITNESS,
-	    LOST_FORK_EVENT, LOST_VMA_EVENT, LOST_STAGES };
+	    LOST_FORK_EVENT, LOST_VMA_EVENT, LOST_EXEC_EVENT, LOST_STAGES };
 enum source { BY_RULE, BY_RETURN, BY_BRANCH, SOURCES };
 enum verdict { UNSEEN, SKIP, COPY };
-enum event_type { FORK_EVENT = 1, VMA_EVENT = 2 };
+enum event_type { FORK_EVENT = 1, VMA_EVENT = 2, EXEC_EVENT = 3 };
 
 /* What the copies of one (trigger, anon_vma) cost. Row 2n holds the trigger whose
  * packed bits are n without an anon_vma, row 2n + 1 with one. */
@@ -92,6 +93,21 @@ struct vma_event {
 	u32 anon_vma;
 };
 
+/* A child that may yet throw away by exec what was copied for it; sent as it is when
+ * it does and somebody listens. */
+struct child {
+	u32 type; /* EXEC_EVENT */
+	u32 pid;
+	u32 parent;
+	u32 wanted;
+	u64 start_time; /* the task's own: tells a reused pid from this child */
+	u64 forked_ns;
+	u64 after_ns; /* from fork to exec */
+	u64 copy_ns;
+	u64 page_table_bytes;
+	char comm[16]; /* the parent's */
+};
+
 /* Everything the metrics need, exact whatever user space does. */
 struct totals {
 	u64 forks_ok;
@@ -103,6 +119,9 @@ struct totals {
 	u64 copy_ns;
 	u64 observed_forks; /* under way with a witness */
 	u64 last_event_ns;
+	u64 discards; /* children that exec'd */
+	u64 discarded_ns;
+	u64 discarded_bytes;
 	u64 lost[LOST_STAGES];
 	u64 agree[SOURCES];
 	u64 disagree[SOURCES];
@@ -137,12 +156,17 @@ struct comm_cost {
 	u64 forks;
 	u64 copy_ns;
 	u64 page_table_bytes;
+	u64 discards;
+	u64 discarded_ns;
+	u64 discarded_bytes;
 };
 
 BPF_ARRAY(slots, struct fork_slot, SLOTS);
 BPF_ARRAY(totals, struct totals, 1);
 BPF_ARRAY(config, struct config, 1);
 BPF_HASH(comms, struct comm_key, struct comm_cost, COMMS);
+/* The least recently used go first: a child that lives long does not exec any more. */
+BPF_TABLE("lru_hash", u32, struct child, children, CHILDREN);
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);
 
 static __always_inline void add(u64 *sum, u64 value)
@@ -230,6 +254,22 @@ static __always_inline void choose(struct fork_slot *slot, struct config *want)
 		       (!want->comm_set || same_comm(want->comm, slot->comm));
 	slot->details = slot->wanted && want->details;
 	slot->observe = want->observe;
+}
+
+/* Whoever only wants samples gets no more than he asked for. */
+static __always_inline bool due(struct totals *sum)
+{
+	int zero = 0;
+	struct config *want = config.lookup(&zero);
+	u64 now;
+
+	if (!want || !want->event_gap_ns)
+		return true;
+	now = bpf_ktime_get_ns();
+	if (now - sum->last_event_ns < want->event_gap_ns)
+		return false;
+	sum->last_event_ns = now;
+	return true;
 }
 
 static __always_inline int fork_enters(u64 clone_flags)
@@ -345,22 +385,6 @@ static __always_inline void settle(struct fork_slot *slot, struct totals *sum)
 	charge(slot, copy_ns, bytes);
 }
 
-/* Whoever only wants samples gets no more than he asked for. */
-static __always_inline bool due(struct totals *sum)
-{
-	int zero = 0;
-	struct config *want = config.lookup(&zero);
-	u64 now;
-
-	if (!want || !want->event_gap_ns)
-		return true;
-	now = bpf_ktime_get_ns();
-	if (now - sum->last_event_ns < want->event_gap_ns)
-		return false;
-	sum->last_event_ns = now;
-	return true;
-}
-
 static __always_inline int fork_leaves(s64 ret)
 {
 	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
@@ -382,6 +406,26 @@ static __always_inline int fork_leaves(s64 ret)
 	return 0;
 }
 
+static __always_inline void expect_exec(struct fork_slot *slot, u64 task)
+{
+	struct child child = {
+		.type = EXEC_EVENT,
+		.pid = slot->child_pid,
+		.parent = slot->pid,
+		.wanted = slot->wanted,
+		.forked_ns = slot->start_ns,
+	};
+
+	for (int i = 0; i < ROWS; i++) {
+		child.copy_ns += slot->rows[i].copy_ns;
+		child.page_table_bytes += slot->rows[i].page_table_bytes;
+	}
+	__builtin_memcpy(child.comm, slot->comm, sizeof(child.comm));
+	bpf_probe_read_kernel(&child.start_time, 8,
+			      (void *)(task + OFF_TASK_START_TIME));
+	children.update(&child.pid, &child);
+}
+
 /* sched_process_fork fires in the parent before the child can run: what the child's
  * mm holds now is what the fork gave it. Threads have no slot and end here at once. */
 int child_made(struct bpf_raw_tracepoint_args *ctx)
@@ -395,6 +439,41 @@ int child_made(struct bpf_raw_tracepoint_args *ctx)
 	bpf_probe_read_kernel(&slot->child_pid, 4, (void *)(child + OFF_TASK_PID));
 	bpf_probe_read_kernel(&mm, 8, (void *)(child + OFF_TASK_MM));
 	bpf_probe_read_kernel(&slot->child_vmas, 4, (void *)(mm + OFF_MM_MAP_COUNT));
+	expect_exec(slot, child);
+	return 0;
+}
+
+/* sched_process_exec: the page tables that fork copied for this task are gone. */
+int child_execs(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct child *child = children.lookup(&pid);
+	struct totals *sum = sums();
+	struct comm_key key;
+	struct comm_cost *cost;
+	u64 start_time = 0;
+
+	if (!child || !sum)
+		return 0;
+	bpf_probe_read_kernel(&start_time, 8,
+			      (void *)(ctx->args[0] + OFF_TASK_START_TIME));
+	if (start_time == child->start_time) {
+		add(&sum->discards, 1);
+		add(&sum->discarded_ns, child->copy_ns);
+		add(&sum->discarded_bytes, child->page_table_bytes);
+		__builtin_memcpy(key.comm, child->comm, sizeof(key.comm));
+		cost = comms.lookup(&key);
+		if (cost) {
+			add(&cost->discards, 1);
+			add(&cost->discarded_ns, child->copy_ns);
+			add(&cost->discarded_bytes, child->page_table_bytes);
+		}
+		child->after_ns = bpf_ktime_get_ns() - child->forked_ns;
+		if (child->wanted && due(sum) &&
+		    events.ringbuf_output(child, sizeof(*child), 0))
+			add(&sum->lost[LOST_EXEC_EVENT], 1);
+	}
+	children.delete(&pid);
 	return 0;
 }
 

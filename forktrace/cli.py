@@ -52,6 +52,10 @@ DecisionOption = Annotated[
         "auto: observe, in run only for a second in each minute."
     ),
 ]
+SelfStatsOption = Annotated[
+    bool,
+    typer.Option("--self-stats", help="Have the kernel time forktrace's own programs."),
+]
 DebugOption = Annotated[
     bool, typer.Option("--debug", help="Show compiler and verifier logs of a failure.")
 ]
@@ -97,6 +101,7 @@ def run(
     ] = None,
     attach: AttachOption = Attach.auto,
     decision: DecisionOption = Decision.auto,
+    self_stats: SelfStatsOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Serve metrics of every fork on this host, until Ctrl-C."""
@@ -104,7 +109,9 @@ def run(
 
     _require_traceable()
     daemon.run(
-        daemon.Options(listen, max_comms, web_config, attach.value, decision.value)
+        daemon.Options(
+            listen, max_comms, web_config, attach.value, decision.value, self_stats
+        )
     )
 
 
@@ -136,6 +143,7 @@ def trace(
     ] = 0,
     attach: AttachOption = Attach.auto,
     decision: DecisionOption = Decision.auto,
+    self_stats: SelfStatsOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Print one line for each fork as it happens."""
@@ -153,10 +161,11 @@ def trace(
             pid=pid,
             comm=comm,
             cgroup=cgroup,
+            self_stats=self_stats,
             ring_bytes=16 << 20 if vmas else 4 << 20,
         ),
         tracing.Bounds(count, duration, int(min_duration * 1e6)),
-        tracing.show_json if as_json else tracing.show_line,
+        tracing.SHOW_JSON if as_json else tracing.SHOW_LINES,
         attach.value,
         decision.value,
     )

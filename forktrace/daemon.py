@@ -36,6 +36,7 @@ class Options:
     web_config: Path | None
     attach: AttachMode
     decision: DecisionMode
+    self_stats: bool
 
 
 class AuditWindows:
@@ -68,7 +69,11 @@ def run(options: Options) -> None:
     """Serve until a signal comes, then say what there was. Raises ForktraceError."""
     stop = Stop()
     latest: deque[Fork] = deque(maxlen=LATEST_FORKS)
-    wanted = Wanted(events=True, events_a_second=SAMPLES_A_SECOND)
+    wanted = Wanted(
+        events=True,
+        events_a_second=SAMPLES_A_SECOND,
+        self_stats=options.self_stats,
+    )
     with Session(
         options.attach, options.decision, wanted, latest.appendleft
     ) as session:

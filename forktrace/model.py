@@ -165,22 +165,39 @@ class Histogram:
 
 
 @dataclass(frozen=True)
-class ProcessCost:
-    """What the forks of all processes of one name cost."""
-
-    comm: str
-    forks: int
-    copy_ns: int
-    page_table_bytes: int
-
-
-@dataclass(frozen=True)
 class ExecDiscards:
     """Page tables copied for children that then replaced them by exec."""
 
     discards: int = 0
     copy_ns: int = 0
     page_table_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class ProcessCost:
+    """What the forks of all processes of one name cost, and how much was wasted."""
+
+    comm: str
+    forks: int
+    copy_ns: int
+    page_table_bytes: int
+    exec_discards: ExecDiscards = ExecDiscards()
+
+
+@dataclass(frozen=True)
+class Exec:
+    """A forked child that called exec: what its parent's fork copied was for nothing.
+
+    ``after_ns`` is the time from the entry of fork to exec; ``comm`` and ``parent``
+    are the parent's name and process id.
+    """
+
+    pid: int
+    parent: int
+    comm: str
+    after_ns: int
+    copy_ns: int
+    page_table_bytes: int
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from forktrace.model import Fork
+from forktrace.model import Exec, Fork
 from forktrace.stop import Stop, notify_ready
 from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.session import DecisionMode, Session, Wanted
@@ -30,10 +30,18 @@ class Bounds:
     min_duration_ns: int = 0
 
 
+@dataclass(frozen=True)
+class Show:
+    """How forks, and children that call exec, are printed."""
+
+    fork: Callable[[Fork], None]
+    discard: Callable[[Exec], None]
+
+
 def trace(
     wanted: Wanted,
     bounds: Bounds,
-    show: Callable[[Fork], None],
+    show: Show,
     attach: AttachMode,
     decision: DecisionMode,
 ) -> None:
@@ -45,12 +53,16 @@ def trace(
         nonlocal shown
         if stop or fork.duration_ns < bounds.min_duration_ns:
             return
-        show(fork)
+        show.fork(fork)
         shown += 1
         if bounds.count and shown >= bounds.count:
             stop.set()
 
-    with Session(attach, decision, wanted, deliver) as session:
+    def deliver_exec(discard: Exec) -> None:
+        if shown and not stop:
+            show.discard(discard)
+
+    with Session(attach, decision, wanted, deliver, deliver_exec) as session:
         announce(session)
         deadline = time.monotonic() + (bounds.seconds or float("inf"))
         warned = False
@@ -84,13 +96,22 @@ def warn_of_disagreement(session: Session) -> bool:
     return odd is not None
 
 
-def show_line(fork: Fork) -> None:
-    """Print a fork, and its VMAs where they were asked for, for people."""
+def _print_fork(fork: Fork) -> None:
     print(lines.fork_line(fork))
     for vma in fork.details or ():
         print(lines.vma_line(vma))
 
 
-def show_json(fork: Fork) -> None:
-    """Print a fork as one line of NDJSON."""
+def _print_json(fork: Fork) -> None:
     print(json.dumps(fork.to_json(), separators=(",", ":")))
+
+
+def _print_discard(discard: Exec) -> None:
+    print(lines.exec_line(discard))
+
+
+SHOW_LINES = Show(_print_fork, _print_discard)
+"""A line a fork, its VMAs where asked for, and a line when its child calls exec."""
+
+SHOW_JSON = Show(_print_json, lambda discard: None)
+"""NDJSON: one object a fork and nothing else."""

@@ -21,9 +21,13 @@ AttachMode = Literal["auto", "fentry", "kprobe"]
 Attached = Literal["fentry", "kprobe"]
 
 _BOTH: tuple[Attached, ...] = ("fentry", "kprobe")
-_MAPS = ("slots", "totals", "config", "comms", "events")
+_MAPS = ("slots", "totals", "config", "comms", "children", "events")
+_TRACEPOINTS = {
+    "child_execs": "sched_process_exec",
+    "child_made": "sched_process_fork",
+}
 _ALWAYS = {
-    "child_made": "RAW_TRACEPOINT",
+    **dict.fromkeys(_TRACEPOINTS, "RAW_TRACEPOINT"),
     "witness_return": "KPROBE",
     "witness_branch": "KPROBE",
 }
@@ -92,7 +96,8 @@ def attach(way: Attached, programs: Mapping[str, int]) -> Probes:
     """Attach what ``load`` loaded."""
     probes = Probes()
     try:
-        probes.raw_tracepoint(programs["child_made"], "sched_process_fork")
+        for name, tracepoint in _TRACEPOINTS.items():
+            probes.raw_tracepoint(programs[name], tracepoint)
         if way == "fentry":
             for name in _FENTRY:
                 probes.trampoline(programs[name])

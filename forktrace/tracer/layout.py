@@ -25,6 +25,7 @@ LOST_STAGES = (
     "witness",
     "fork_event",
     "vma_event",
+    "exec_event",
 )
 """``enum lost`` in order: where something can be missed, each counted."""
 
@@ -34,6 +35,7 @@ SOURCES = ("rule", "return", "branch")
 NO_ROW = 0xFFFFFFFF
 FORK_EVENT = 1
 VMA_EVENT = 2
+EXEC_EVENT = 3
 COMM_LEN = 16
 MAX_COMMS = 2048
 
@@ -91,6 +93,26 @@ class CommCost(Structure):
         ("forks", c_uint64),
         ("copy_ns", c_uint64),
         ("page_table_bytes", c_uint64),
+        ("discards", c_uint64),
+        ("discarded_ns", c_uint64),
+        ("discarded_bytes", c_uint64),
+    )
+
+
+class Child(Structure):
+    """``struct child``."""
+
+    _fields_ = (
+        ("type", c_uint32),
+        ("pid", c_uint32),
+        ("parent", c_uint32),
+        ("wanted", c_uint32),
+        ("start_time", c_uint64),
+        ("forked_ns", c_uint64),
+        ("after_ns", c_uint64),
+        ("copy_ns", c_uint64),
+        ("page_table_bytes", c_uint64),
+        ("comm", c_char * COMM_LEN),
     )
 
 
@@ -149,6 +171,9 @@ class Layout:
                 ("copy_ns", c_uint64),
                 ("observed_forks", c_uint64),
                 ("last_event_ns", c_uint64),
+                ("discards", c_uint64),
+                ("discarded_ns", c_uint64),
+                ("discarded_bytes", c_uint64),
                 ("lost", c_uint64 * len(LOST_STAGES)),
                 ("agree", c_uint64 * len(SOURCES)),
                 ("disagree", c_uint64 * len(SOURCES)),
@@ -177,4 +202,5 @@ class Layout:
             "totals": ctypes.sizeof(self.KernelTotals),
             "config": ctypes.sizeof(Config),
             "comms": ctypes.sizeof(CommCost),
+            "children": ctypes.sizeof(Child),
         }

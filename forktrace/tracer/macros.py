@@ -10,6 +10,7 @@ _OFFSETS = {
     "OFF_CLONE_FLAGS": ("kernel_clone_args", "flags"),
     "OFF_TASK_PID": ("task_struct", "pid"),
     "OFF_TASK_MM": ("task_struct", "mm"),
+    "OFF_TASK_START_TIME": ("task_struct", "start_time"),
     "OFF_MM_MAP_COUNT": ("mm_struct", "map_count"),
     "OFF_MM_PGTABLES_BYTES": ("mm_struct", "pgtables_bytes"),
     "OFF_VMA_START": ("vm_area_struct", "vm_start"),

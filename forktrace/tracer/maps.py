@@ -13,10 +13,13 @@ from forktrace.kernel.rule import Rule
 from forktrace.model import (
     ANON_VMA,
     Decision,
+    Exec,
+    ExecDiscards,
     Fork,
     Histogram,
     Outcome,
     ProcessCost,
+    ProgramCost,
     Source,
     Totals,
     TriggerCost,
@@ -26,16 +29,21 @@ from forktrace.model import (
 from forktrace.text import decode_comm
 from forktrace.tracer.layout import (
     BUCKET_BOUNDS_NS,
+    EXEC_EVENT,
     FORK_EVENT,
     LOST_STAGES,
     SOURCES,
     VMA_EVENT,
+    Child,
     Layout,
     VmaEvent,
 )
 from forktrace.tracer.macros import trigger_bits
 
 _WITNESSES: tuple[Source, ...] = ("return", "branch")
+
+RECURSION = "program_recursion"
+"""Stage of a loss that the kernel itself counts."""
 
 UNKNOWN = "unknown"
 """Trigger of a copy that a witness saw and the rule did not foresee."""
@@ -94,8 +102,18 @@ class Naming:
         )
 
 
-def totals_of(raw: Any, comms: list[tuple[bytes, Any]], naming: Naming) -> Totals:
-    """Return the model of ``struct totals`` and the map of names."""
+def totals_of(
+    raw: Any,
+    comms: list[tuple[bytes, Any]],
+    naming: Naming,
+    misses: int = 0,
+    programs: tuple[ProgramCost, ...] = (),
+) -> Totals:
+    """Return the model of ``struct totals`` and the map of names.
+
+    ``misses`` are runs of our programs that the kernel left out, because the same one
+    was preempted on that CPU.
+    """
     forks: dict[Outcome, int] = {"ok": raw.forks_ok, "failed": raw.forks_failed}
     checks: dict[tuple[Source, str], int] = {}
     for source in _WITNESSES:
@@ -114,15 +132,25 @@ def totals_of(raw: Any, comms: list[tuple[bytes, Any]], naming: Naming) -> Total
         triggers=triggers,
         fork_duration=Histogram(BUCKET_BOUNDS_NS, tuple(raw.fork_buckets), raw.fork_ns),
         copy_duration=Histogram(BUCKET_BOUNDS_NS, tuple(raw.copy_buckets), raw.copy_ns),
-        lost=dict(zip(LOST_STAGES, raw.lost)),
+        lost={**dict(zip(LOST_STAGES, raw.lost)), RECURSION: misses},
+        programs=programs,
         decision_checks=checks,
+        exec_discards=_discards(raw),
         processes=tuple(
             ProcessCost(
-                decode_comm(key), cost.forks, cost.copy_ns, cost.page_table_bytes
+                decode_comm(key),
+                cost.forks,
+                cost.copy_ns,
+                cost.page_table_bytes,
+                _discards(cost),
             )
             for key, cost in comms
         ),
     )
+
+
+def _discards(raw: Any) -> ExecDiscards:
+    return ExecDiscards(raw.discards, raw.discarded_ns, raw.discarded_bytes)
 
 
 class Assembler:
@@ -138,12 +166,14 @@ class Assembler:
         naming: Naming,
         cgroup_path: Callable[[int], str],
         deliver: Callable[[Fork], None],
+        deliver_exec: Callable[[Exec], None],
     ) -> None:
-        """Hand each whole fork to ``deliver``."""
+        """Hand over each whole fork, and each exec of a forked child."""
         self._layout = layout
         self._naming = naming
         self._cgroup_path = cgroup_path
         self._deliver = deliver
+        self._deliver_exec = deliver_exec
         # By thread: when its fork began, and its VMAs so far.
         self._vmas: dict[int, tuple[int, list[Vma]]] = {}
         self._epoch_ns = time.time_ns() - time.monotonic_ns()
@@ -155,6 +185,8 @@ class Assembler:
             self._keep(VmaEvent.from_address(address))
         elif kind == FORK_EVENT:
             self._deliver(self._fork(self._layout.ForkSlot.from_address(address)))
+        elif kind == EXEC_EVENT:
+            self._deliver_exec(_exec(Child.from_address(address)))
 
     def _keep(self, event: VmaEvent) -> None:
         """Put a VMA with its fork; an older fork of that thread lost its end."""
@@ -188,6 +220,17 @@ class Assembler:
             triggers=triggers,
             details=details,
         )
+
+
+def _exec(child: Child) -> Exec:
+    return Exec(
+        pid=child.pid,
+        parent=child.parent,
+        comm=decode_comm(child.comm),
+        after_ns=child.after_ns,
+        copy_ns=child.copy_ns,
+        page_table_bytes=child.page_table_bytes,
+    )
 
 
 def _counts(slot: Any, ok: bool) -> VmaCounts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from forktrace import libbpf
 from forktrace.cgroups import CgroupPaths
 from forktrace.kernel.btf import Btf
 from forktrace.kernel.running import RunningKernel
-from forktrace.model import Fork, KernelInfo, Totals
+from forktrace.model import Exec, Fork, KernelInfo, ProgramCost, Totals
 from forktrace.tracer import backend, program
 from forktrace.tracer.attach import Probes
 from forktrace.tracer.backend import AttachMode
@@ -29,6 +30,7 @@ class Wanted:
 
     ``pid`` 0, ``comm`` None and ``cgroup`` None leave the choice open;
     ``events_a_second`` 0 sends all, otherwise a sample of at most so many.
+    ``self_stats`` has the kernel time our own programs, which costs a little.
     """
 
     events: bool = False
@@ -37,6 +39,7 @@ class Wanted:
     pid: int = 0
     comm: str | None = None
     cgroup: str | None = None
+    self_stats: bool = False
     ring_bytes: int = 1 << 20
 
 
@@ -53,8 +56,13 @@ class Session:
         decision: DecisionMode = "auto",
         wanted: Wanted | None = None,
         deliver: Callable[[Fork], None] = lambda fork: None,
+        deliver_exec: Callable[[Exec], None] = lambda discard: None,
     ) -> None:
-        """Compile, load and attach; ``deliver`` gets each fork from ``poll``."""
+        """Compile, load and attach.
+
+        ``poll`` hands each fork to ``deliver``, and to ``deliver_exec`` each child
+        of such a fork that called exec.
+        """
         self._wanted = wanted or Wanted()
         self._cgroups = CgroupPaths()
         # First of all, because it may be wrong usage.
@@ -64,6 +72,7 @@ class Session:
         self._witness_probes = Probes()
         self._ring: libbpf.RingBuffer | None = None
         self._loaded: program.Loaded | None = None
+        self._statistics: int | None = None
         try:
             with Btf.of_running_kernel() as btf:
                 self.kernel = RunningKernel.read(btf)
@@ -73,8 +82,10 @@ class Session:
                 )
             self._naming = Naming(self.kernel.rule, self.kernel.names)
             self.witness = self._choose_witness(decision)
-            self._listen(deliver)
+            self._listen(deliver, deliver_exec)
             self.observe(decision != "rule")
+            if self._wanted.self_stats:
+                self._statistics = libbpf.enable_statistics()
             self._probes = backend.attach(self.attached, self._programs())
         except BaseException:
             self.close()
@@ -89,7 +100,9 @@ class Session:
             return require_witness(self.kernel)
         return find_witness(self.kernel)
 
-    def _listen(self, deliver: Callable[[Fork], None]) -> None:
+    def _listen(
+        self, deliver: Callable[[Fork], None], deliver_exec: Callable[[Exec], None]
+    ) -> None:
         if not self._wanted.events:
             return
         names = self.kernel.names
@@ -98,6 +111,7 @@ class Session:
             self._naming,
             self._cgroups.path,
             lambda fork: deliver(with_unseen(fork, names)),
+            deliver_exec,
         )
         self._ring = libbpf.RingBuffer(self._fd("events"), assembler.receive)
 
@@ -144,7 +158,18 @@ class Session:
     def totals(self) -> Totals:
         """Return the sums since the start, as the kernel holds them now."""
         comms = libbpf.map_items(self._fd("comms"), ctypes.c_char * COMM_LEN, CommCost)
-        return totals_of(self._raw_totals(), comms, self._naming)
+        costs = {name: libbpf.program_info(fd) for name, fd in self._programs().items()}
+        return totals_of(
+            self._raw_totals(),
+            comms,
+            self._naming,
+            misses=sum(cost.recursion_misses for cost in costs.values()),
+            programs=tuple(
+                ProgramCost(name, cost.run_time_ns, cost.run_cnt)
+                for name, cost in costs.items()
+                if self._statistics is not None
+            ),
+        )
 
     def disagreement(self) -> str | None:
         """Describe the last VMA on which witness and rule disagreed, if any."""
@@ -170,6 +195,9 @@ class Session:
         if self._ring:
             self._ring.close()
             self._ring = None
+        if self._statistics is not None:
+            os.close(self._statistics)
+            self._statistics = None
         if self._loaded:
             self._loaded.close()
             self._loaded = None

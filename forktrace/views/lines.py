@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 
-from forktrace.model import Fork, Totals, TriggerCost, Vma
+from forktrace.model import Exec, Fork, Totals, TriggerCost, Vma
 from forktrace.text import printable
 from forktrace.views.units import duration, size
 
@@ -43,6 +43,15 @@ def vma_line(vma: Vma) -> str:
     ).rstrip()
 
 
+def exec_line(discard: Exec) -> str:
+    """Return what a child threw away by exec, to stand below the forks."""
+    return (
+        f"    child {discard.pid} of {printable(discard.comm)}[{discard.parent}] "
+        f"discarded by exec after {duration(discard.after_ns)}: copied for nothing in "
+        f"{duration(discard.copy_ns)}, {size(discard.page_table_bytes)}"
+    )
+
+
 def _causes(triggers: Iterable[TriggerCost]) -> str:
     """Name the triggers, the dearest first, with how many VMAs each copied."""
     ranked = sorted(triggers, key=lambda cost: (-cost.copy_ns, -cost.vmas))
@@ -67,6 +76,16 @@ def summary(totals: Totals) -> list[str]:
         f"{counts.wipeonfork} wipeonfork.",
         *trigger_table(totals.triggers),
     ]
+    waste = totals.exec_discards
+    if waste.discards:
+        lines.append(
+            f"{waste.discards} children threw their copies away by exec: "
+            f"{duration(waste.copy_ns)}, {size(waste.page_table_bytes)} for nothing."
+        )
+    if totals.programs and totals.fork_duration.sum_ns:
+        own = sum(program.run_ns for program in totals.programs)
+        share = 100 * own / totals.fork_duration.sum_ns
+        lines.append(f"Tracing took {share:.1f} % of fork time.")
     lost = {stage: count for stage, count in totals.lost.items() if count}
     if lost:
         named = ", ".join(f"{count} at {stage}" for stage, count in lost.items())

@@ -7,8 +7,16 @@ from typing import Any
 
 from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import Rule
-from forktrace.model import Fork, TriggerCost, VmaCounts
-from forktrace.tracer.layout import FORK_EVENT, VMA_EVENT, CommCost, Layout, VmaEvent
+from forktrace.model import Exec, Fork, TriggerCost, VmaCounts
+from forktrace.tracer.layout import (
+    EXEC_EVENT,
+    FORK_EVENT,
+    VMA_EVENT,
+    Child,
+    CommCost,
+    Layout,
+    VmaEvent,
+)
 from forktrace.tracer.maps import Assembler, Naming, errno_name, totals_of
 
 RULE = Rule({10: "dst", 11: "dst", 28: "dst"}, "code")
@@ -26,7 +34,9 @@ def slot(**values: Any) -> Any:
 
 def forks_of(*records: Any) -> list[Fork]:
     forks: list[Fork] = []
-    assembler = Assembler(LAYOUT, NAMING, lambda number: f"/{number}", forks.append)
+    assembler = Assembler(
+        LAYOUT, NAMING, lambda number: f"/{number}", forks.append, lambda _: None
+    )
     for record in records:
         assembler.receive(ctypes.addressof(record), ctypes.sizeof(record))
     return forks
@@ -79,6 +89,17 @@ def test_a_fork_that_lost_its_end_leaves_no_vmas_to_the_next_one() -> None:
     (fork,) = forks_of(lost, mine, slot(details=1, start_ns=2))
     assert fork.details is not None
     assert [vma.start for vma in fork.details] == [8192]
+
+
+def test_a_childs_exec_is_told_with_what_it_threw_away() -> None:
+    child = Child(
+        type=EXEC_EVENT, pid=9, parent=5, after_ns=70, copy_ns=3, page_table_bytes=4096
+    )
+    child.comm = b"sh"
+    told: list[Exec] = []
+    assembler = Assembler(LAYOUT, NAMING, str, lambda _: None, told.append)
+    assembler.receive(ctypes.addressof(child), ctypes.sizeof(child))
+    assert told == [Exec(9, 5, "sh", 70, 3, 4096)]
 
 
 def test_totals_show_every_single_bit_from_the_start() -> None:

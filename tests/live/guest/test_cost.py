@@ -1,0 +1,203 @@
+"""What each fork costs: exact under a storm, right by its page tables, waste too."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live.guest.programs import (
+    Forktrace,
+    Samples,
+    Workload,
+    growth,
+    scrape,
+    wait_until,
+)
+
+PORT = 19437
+PAGE = 4096
+# Emulated CPUs take turns here, and a fork takes milliseconds.
+STORM_PROCESSES, STORM_FORKS = 8, 60
+
+
+@pytest.fixture(scope="module", params=["fentry", "kprobe"])
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Forktrace, Forktrace]]:
+    """``run`` and ``trace --json``, both attached one way; ended after the tests."""
+    folder = tmp_path_factory.mktemp(request.param)
+    attach = ("--attach", request.param)
+    started = [
+        Forktrace(folder, "run", "--listen", f"127.0.0.1:{PORT}", *attach),
+    ]
+    try:
+        started.append(Forktrace(folder, "trace", "--json", *attach))
+        assert all(f"({request.param}," in each.errors() for each in started)
+        yield started[0], started[1]
+        assert [each.stop() for each in started] == [0, 0]
+    finally:
+        for each in started:
+            each.kill()
+
+
+def test_a_storm_is_counted_exactly(pair: tuple[Forktrace, Forktrace]) -> None:
+    _, trace = pair
+    storm = Workload(
+        "fork_storm",
+        *("--processes", str(STORM_PROCESSES), "--forks", str(STORM_FORKS)),
+    )
+    try:
+        before, seen = scrape(PORT), len(trace.forks())
+        made = storm.ask("go")["forks"]
+        time.sleep(1)
+        after = scrape(PORT)
+    finally:
+        storm.close()
+    assert made >= STORM_PROCESSES * STORM_FORKS
+    counted = growth(before, after, "forktrace_forks_total", outcome="ok")
+    lost = {
+        key: value - before.get(key, 0)
+        for key, value in after.items()
+        if key[0] == "forktrace_lost_total"
+    }
+    assert counted == made
+    assert not any(lost.values()), lost
+    wait_until(lambda: len(trace.forks()) - seen >= made, 30)
+
+
+LARGE = ("anon_vma", "maybe_guard", "uffd_wp_event_fork", "hugetlb_shared", "shmem")
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_page_tables_are_those_the_child_got(
+    pair: tuple[Forktrace, Forktrace], kind: str
+) -> None:
+    """VmPTE of the living child has all levels; it adds a page of each at most."""
+    _, trace = pair
+    seen = len(trace.forks())
+    workload = Workload("large", "--kind", kind, "--mib", "64")
+    try:
+        if not workload.ready["mappings"]:
+            pytest.skip(f"{workload.ready['skipped']}")
+        told = workload.ask("go")
+        wait_until(lambda: len(_by(trace, workload.pid, seen)) >= 2, 30)
+        fork = _by(trace, workload.pid, seen)[-1]
+    finally:
+        workload.close()
+    levels = 3
+    own = told["page_table_bytes"] - fork["page_table_bytes"]
+    assert 0 <= own <= levels * PAGE, (fork, told)
+
+
+def _by(trace: Forktrace, pid: int, seen: int) -> list[dict[str, Any]]:
+    return [fork for fork in trace.forks()[seen:] if fork["pid"] == pid]
+
+
+def _shell(script: str, **options: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["/bin/sh", "-c", script], **options)
+
+
+def test_a_fork_that_is_refused_is_reported_with_its_errno(
+    pair: tuple[Forktrace, Forktrace],
+) -> None:
+    """RLIMIT_NPROC counts the processes of a user that is not root."""
+    _, trace = pair
+
+    def one_process() -> None:
+        os.setuid(65534)
+        resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+
+    seen = len(trace.forks())
+    shell = _shell("(:)", preexec_fn=one_process, stderr=subprocess.DEVNULL)
+    shell.wait(60)
+    wait_until(lambda: any(_failed(trace, seen)), 30)
+    failed = _failed(trace, seen)
+    assert {fork["errno"] for fork in failed} == {"EAGAIN"}
+    assert {fork["child_pid"] for fork in failed} == {0}
+
+
+def test_a_fork_killed_half_way_is_reported_and_leaves_no_slot(
+    pair: tuple[Forktrace, Forktrace],
+) -> None:
+    """SIGKILL meets the fork of 20,000 VMAs somewhere in the middle of its copies."""
+    _, trace = pair
+    seen = len(trace.forks())
+    for _ in range(10):
+        workload = Workload("many_vmas", "--vmas", "20000", "--forks", "50")
+        assert workload.process.stdin
+        workload.process.stdin.write(b"go\n")
+        workload.process.stdin.flush()
+        wait_until(lambda pid=workload.pid: _by(trace, pid, seen), 60)
+        workload.process.send_signal(signal.SIGKILL)
+        workload.process.wait(60)
+        workload.close()
+        if [fork for fork in _failed(trace, seen) if fork["pid"] == workload.pid]:
+            break
+    else:
+        pytest.fail("no fork was interrupted in ten tries")
+    fork = next(each for each in _failed(trace, seen) if each["pid"] == workload.pid)
+    assert fork["errno"] in ("ERESTARTNOINTR", "EINTR", "ENOMEM")
+    lost = {k: v for k, v in scrape(PORT).items() if k[0] == "forktrace_lost_total"}
+    assert not any(lost.values()), lost
+
+
+def _failed(trace: Forktrace, seen: int) -> list[dict[str, Any]]:
+    return [fork for fork in trace.forks()[seen:] if fork["outcome"] == "failed"]
+
+
+def discards(samples: Samples) -> float:
+    return samples["forktrace_exec_discards_total", frozenset()]
+
+
+def test_a_shell_pipeline_throws_its_copies_away_and_posix_spawn_does_not(
+    pair: tuple[Forktrace, Forktrace],
+) -> None:
+    assert pair
+    before = scrape(PORT)
+    assert _shell("/bin/true | /bin/true | /bin/true; :").wait(60) == 0
+    piped = scrape(PORT)
+    spawned = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitpid(spawned, 0)
+    after = scrape(PORT)
+    assert discards(piped) - discards(before) == 3
+    wasted = growth(before, piped, "forktrace_exec_discarded_page_table_bytes_total")
+    copied = sum(
+        growth(before, piped, "forktrace_page_table_bytes_total", **dict(labels))
+        for name, labels in piped
+        if name == "forktrace_page_table_bytes_total"
+    )
+    assert 0 < wasted <= copied
+    assert discards(after) == discards(piped)
+    forks = growth(piped, after, "forktrace_forks_total", outcome="ok")
+    assert forks == 0
+
+
+def test_what_is_thrown_away_is_a_line_in_the_trace(tmp_path: Path) -> None:
+    trace = Forktrace(tmp_path, "trace", "--self-stats")
+    try:
+        assert _shell("/bin/true | /bin/true; :").wait(60) == 0
+        wait_until(lambda: "discarded by exec after" in trace.stdout.read_text(), 30)
+        assert trace.stop() == 0
+    finally:
+        trace.kill()
+    assert "children threw their copies away by exec" in trace.errors()
+    assert "Tracing took " in trace.errors()
+
+
+def test_memory_of_the_daemon_stays_small(pair: tuple[Forktrace, Forktrace]) -> None:
+    run, _ = pair
+    status = Path(f"/proc/{run.process.pid}/status").read_text()
+    resident = next(
+        int(line.split()[1]) for line in status.splitlines() if "VmRSS" in line
+    )
+    assert resident * 1024 <= 60e6
+    print(json.dumps({"resident_kib": resident}))
