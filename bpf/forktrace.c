@@ -7,8 +7,16 @@
  * touched per VMA: sums move from the slot into the totals once a fork, so that the
  * hot path has no hash update, no atomic and, for a skipped VMA, no clock read.
  *
- * The same source serves two ways of attaching: with FENTRY defined the programs hang
- * on fentry/fexit and read kernel memory directly, otherwise on kprobe/kretprobe.
+ * The same source serves two ways of attaching: with FENTRY defined the programs on
+ * copy_page_range() hang on fentry/fexit and read kernel memory directly, otherwise on
+ * kprobe/kretprobe.
+ *
+ * Either may miss a call: a fentry program does not run while another task's run of it
+ * is preempted on the same CPU, a kretprobe has only so many places for calls under
+ * way. A kprobe does neither, so forks are counted by those alone, and either end of
+ * copy_page_range() makes up for the other. What cannot be made up for, mostly a
+ * time, is counted in `lost`.
+ *
  * What differs between kernels comes in as macros, from the running kernel itself:
  *
  *   OFF_...      struct offsets, from BTF
@@ -28,8 +36,9 @@
 #define COMMS 2048
 #define CHILDREN 8192
 
-enum lost { LOST_FORK_SLOT, LOST_FORK_RETURN, LOST_COPY_RETURN, LOST_WITNESS,
-	    LOST_FORK_EVENT, LOST_VMA_EVENT, LOST_EXEC_EVENT, LOST_STAGES };
+enum lost { LOST_FORK_SLOT, LOST_FORK_ENTRY, LOST_FORK_RETURN, LOST_COPY_ENTRY,
+	    LOST_COPY_RETURN, LOST_WITNESS, LOST_FORK_EVENT, LOST_VMA_EVENT,
+	    LOST_EXEC_EVENT, LOST_STAGES };
 enum source { BY_RULE, BY_RETURN, BY_BRANCH, SOURCES };
 enum verdict { UNSEEN, SKIP, COPY };
 enum event_type { FORK_EVENT = 1, VMA_EVENT = 2, EXEC_EVENT = 3 };
@@ -168,6 +177,21 @@ BPF_HASH(comms, struct comm_key, struct comm_cost, COMMS);
 /* The least recently used go first: a child that lives long does not exec any more. */
 BPF_TABLE("lru_hash", u32, struct child, children, CHILDREN);
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);
+
+/* Memory of the kernel. fentry programs may load directly, with the verifier checking
+ * each load against BTF. */
+#define READ(size, ptr, offset)                                                    \
+	({                                                                         \
+		u##size _value = 0;                                                \
+		bpf_probe_read_kernel(&_value, sizeof(_value),                     \
+				      (char *)(ptr) + (offset));                   \
+		_value;                                                            \
+	})
+#ifdef FENTRY
+#define LOAD(size, ptr, offset) (*(volatile u##size *)((char *)(ptr) + (offset)))
+#else
+#define LOAD READ
+#endif
 
 static __always_inline void add(u64 *sum, u64 value)
 {
@@ -365,7 +389,6 @@ static __always_inline void settle(struct fork_slot *slot, struct totals *sum)
 	}
 	add(&sum->skip, slot->skipped);
 	if (slot->ret > 0) {
-		add(&sum->forks_ok, 1);
 		add(&sum->dontcopy, slot->parent_vmas - slot->child_vmas);
 		add(&sum->wipeonfork, slot->child_vmas - slot->calls);
 	} else {
@@ -385,6 +408,23 @@ static __always_inline void settle(struct fork_slot *slot, struct totals *sum)
 	charge(slot, copy_ns, bytes);
 }
 
+/* A call of copy_page_range() whose return was missed: what it took is not known, and
+ * its page tables go to the next copy. */
+static __always_inline void finish_copy(struct fork_slot *slot)
+{
+	u64 row = slot->row;
+
+	if (!slot->inside)
+		return;
+	slot->inside = 0;
+	lose(LOST_COPY_RETURN);
+	if (row == NO_ROW)
+		slot->skipped++;
+	asm volatile("" : "+r"(row)); /* as in count() */
+	if (row < ROWS)
+		slot->rows[row].vmas++;
+}
+
 static __always_inline int fork_leaves(s64 ret)
 {
 	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
@@ -394,8 +434,7 @@ static __always_inline int fork_leaves(s64 ret)
 		return 0;
 	slot->ret = ret;
 	slot->duration_ns = bpf_ktime_get_ns() - slot->start_ns;
-	if (slot->inside)
-		add(&sum->lost[LOST_COPY_RETURN], 1);
+	finish_copy(slot);
 	if (!slot->parent_vmas)
 		/* Every VMA was DONTCOPY or WIPEONFORK. */
 		slot->parent_vmas = slot->child_vmas;
@@ -421,43 +460,47 @@ static __always_inline void expect_exec(struct fork_slot *slot, u64 task)
 		child.page_table_bytes += slot->rows[i].page_table_bytes;
 	}
 	__builtin_memcpy(child.comm, slot->comm, sizeof(child.comm));
-	bpf_probe_read_kernel(&child.start_time, 8,
-			      (void *)(task + OFF_TASK_START_TIME));
+	child.start_time = READ(64, task, OFF_TASK_START_TIME);
 	children.update(&child.pid, &child);
 }
 
-/* sched_process_fork fires in the parent before the child can run: what the child's
- * mm holds now is what the fork gave it. Threads have no slot and end here at once. */
-int child_made(struct bpf_raw_tracepoint_args *ctx)
+/* wake_up_new_task(): called by the parent before the child can run, so that what the
+ * child's mm holds now is what the fork gave it. A thread shares its parent's, a
+ * kernel thread has none. */
+int child_made(struct pt_regs *ctx)
 {
-	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
-	u64 child = ctx->args[1];
-	u64 mm = 0;
+	struct totals *sum = sums();
+	struct fork_slot *slot;
+	u64 child = PT_REGS_PARM1(ctx);
+	u64 mm = READ(64, child, OFF_TASK_MM);
 
-	if (!slot)
+	if (!sum || !mm || mm == READ(64, bpf_get_current_task(), OFF_TASK_MM))
 		return 0;
-	bpf_probe_read_kernel(&slot->child_pid, 4, (void *)(child + OFF_TASK_PID));
-	bpf_probe_read_kernel(&mm, 8, (void *)(child + OFF_TASK_MM));
-	bpf_probe_read_kernel(&slot->child_vmas, 4, (void *)(mm + OFF_MM_MAP_COUNT));
+	add(&sum->forks_ok, 1);
+	slot = find((u32)bpf_get_current_pid_tgid());
+	if (!slot) {
+		lose(LOST_FORK_ENTRY);
+		return 0;
+	}
+	finish_copy(slot);
+	slot->child_pid = READ(32, child, OFF_TASK_PID);
+	slot->child_vmas = READ(32, mm, OFF_MM_MAP_COUNT);
 	expect_exec(slot, child);
 	return 0;
 }
 
-/* sched_process_exec: the page tables that fork copied for this task are gone. */
-int child_execs(struct bpf_raw_tracepoint_args *ctx)
+/* setup_new_exec(): this task has a new mm, and what fork copied for it is gone. */
+int child_execs(struct pt_regs *ctx)
 {
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct child *child = children.lookup(&pid);
 	struct totals *sum = sums();
 	struct comm_key key;
 	struct comm_cost *cost;
-	u64 start_time = 0;
 
 	if (!child || !sum)
 		return 0;
-	bpf_probe_read_kernel(&start_time, 8,
-			      (void *)(ctx->args[0] + OFF_TASK_START_TIME));
-	if (start_time == child->start_time) {
+	if (child->start_time == READ(64, bpf_get_current_task(), OFF_TASK_START_TIME)) {
 		add(&sum->discards, 1);
 		add(&sum->discarded_ns, child->copy_ns);
 		add(&sum->discarded_bytes, child->page_table_bytes);
@@ -479,20 +522,6 @@ int child_execs(struct bpf_raw_tracepoint_args *ctx)
 
 /* ------------------------------------------------------------ VMA by VMA -- */
 
-/* What both ends of copy_page_range() read of the kernel's structs. fentry programs
- * may load directly, with the verifier checking each load against BTF. */
-#ifdef FENTRY
-#define LOAD(size, ptr, offset) (*(volatile u##size *)((char *)(ptr) + (offset)))
-#else
-#define LOAD(size, ptr, offset)                                                    \
-	({                                                                         \
-		u##size _value = 0;                                                \
-		bpf_probe_read_kernel(&_value, sizeof(_value),                     \
-				      (char *)(ptr) + (offset));                   \
-		_value;                                                            \
-	})
-#endif
-
 /* Whether src has an anon_vma. The barrier keeps the compiler from doing arithmetic
  * on the pointer, which the verifier forbids. */
 static __always_inline u64 has_anon_vma(void *src)
@@ -503,15 +532,11 @@ static __always_inline u64 has_anon_vma(void *src)
 	return has;
 }
 
-static __always_inline int copy_enters(void *dst, void *src)
+/* Note a call of copy_page_range() and what the rule says of it. */
+static __always_inline void begin_copy(struct fork_slot *slot, void *dst, void *src)
 {
-	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
 	u64 src_flags, anon_vma, bits = 0;
 
-	if (!slot)
-		return 0;
-	if (slot->inside)
-		lose(LOST_COPY_RETURN);
 	if (!slot->calls) {
 		void *src_mm = (void *)LOAD(64, src, OFF_VMA_MM);
 		void *dst_mm = (void *)LOAD(64, dst, OFF_VMA_MM);
@@ -529,16 +554,26 @@ static __always_inline int copy_enters(void *dst, void *src)
 		if (DST_MASK)
 			bits |= LOAD(64, dst, OFF_VMA_FLAGS) & DST_MASK;
 	}
+	if (!bits && !anon_vma)
+		slot->row = NO_ROW;
+	else
+		slot->row = ROW_OF(bits) * 2 + anon_vma;
+}
+
+static __always_inline int copy_enters(void *dst, void *src)
+{
+	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
+
+	if (!slot)
+		return 0;
+	finish_copy(slot);
+	begin_copy(slot, dst, src);
 #ifndef FENTRY
 	slot->src = (u64)src;
 	slot->dst = (u64)dst;
 #endif
-	if (!bits && !anon_vma) {
-		slot->row = NO_ROW;
-		return 0;
-	}
-	slot->row = ROW_OF(bits) * 2 + anon_vma;
-	slot->copy_start_ns = bpf_ktime_get_ns();
+	if (slot->row != NO_ROW)
+		slot->copy_start_ns = bpf_ktime_get_ns();
 	return 0;
 }
 
@@ -600,11 +635,10 @@ static __always_inline void describe(struct fork_slot *slot, void *dst, void *sr
 
 static __always_inline int copy_leaves(struct fork_slot *slot, void *dst, void *src)
 {
-	u64 now, copy_ns = 0, bytes = 0, row = slot->row;
+	u64 now, row, copy_ns = 0, bytes = 0;
 
-	if (!slot->inside)
-		return 0;
 	slot->inside = 0;
+	row = slot->row;
 	if (!decide(slot, dst, src)) {
 		slot->skipped++;
 		if (slot->details)
@@ -614,8 +648,9 @@ static __always_inline int copy_leaves(struct fork_slot *slot, void *dst, void *
 	if (row == NO_ROW)
 		/* The rule did not foresee this copy: no trigger, no start time. */
 		row = 0;
-	else
+	else if (slot->copy_start_ns)
 		copy_ns = bpf_ktime_get_ns() - slot->copy_start_ns;
+	slot->copy_start_ns = 0;
 	/* Between two calls nothing else adds to the child's page tables, so the
 	 * growth since the last copy is this copy's. */
 #ifdef FENTRY
@@ -661,14 +696,20 @@ int witness_branch(struct pt_regs *ctx)
 
 /* -------------------------------------------------------- where to attach -- */
 
+int fork_entry(struct pt_regs *ctx)
+{
+	return fork_enters(READ(64, PT_REGS_PARM1(ctx), OFF_CLONE_FLAGS));
+}
+
+/* With FENTRY the first of this and the fexit program below ends the fork. */
+int fork_return(struct pt_regs *ctx)
+{
+	return fork_leaves((s32)PT_REGS_RC(ctx));
+}
+
 #ifdef FENTRY
 
 /* BCC's own macros: how it names these programs differs between its versions. */
-KFUNC_PROBE(kernel_clone, void *args)
-{
-	return fork_enters(LOAD(64, args, OFF_CLONE_FLAGS));
-}
-
 KRETFUNC_PROBE(kernel_clone, void *args, int ret)
 {
 	return fork_leaves(ret);
@@ -683,20 +724,19 @@ KRETFUNC_PROBE(copy_page_range, void *dst, void *src)
 {
 	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
 
-	return slot ? copy_leaves(slot, dst, src) : 0;
+	if (!slot)
+		return 0;
+	if (!slot->inside) {
+		lose(LOST_COPY_ENTRY);
+		begin_copy(slot, dst, src);
+		if (slot->observe)
+			/* Whatever the witness saw belonged to no call. */
+			slot->witness = UNSEEN;
+	}
+	return copy_leaves(slot, dst, src);
 }
 
 #else
-
-int fork_entry(struct pt_regs *ctx)
-{
-	return fork_enters(LOAD(64, PT_REGS_PARM1(ctx), OFF_CLONE_FLAGS));
-}
-
-int fork_return(struct pt_regs *ctx)
-{
-	return fork_leaves((s32)PT_REGS_RC(ctx));
-}
 
 int copy_entry(struct pt_regs *ctx)
 {
@@ -707,7 +747,9 @@ int copy_return(struct pt_regs *ctx)
 {
 	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
 
-	return slot ? copy_leaves(slot, (void *)slot->dst, (void *)slot->src) : 0;
+	if (!slot || !slot->inside)
+		return 0;
+	return copy_leaves(slot, (void *)slot->dst, (void *)slot->src);
 }
 
 #endif

@@ -17,17 +17,30 @@ from forktrace.errors import Unsupported
 _NAMES = ("libbpf.so.1", "libbpf.so.0")
 
 
+def library_name() -> str | None:
+    """Return the name of the libbpf that is here, None when there is none."""
+    for name in _NAMES:
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return name
+    return None
+
+
 @functools.lru_cache(maxsize=1)
 def library() -> ctypes.CDLL:
     """Return libbpf, or raise Unsupported naming the package that has it."""
-    for name in _NAMES:
-        try:
-            return ctypes.CDLL(name, use_errno=True)
-        except OSError:
-            continue
-    raise Unsupported(
-        "libbpf is not installed.", "Install it: apt install libbpf1 python3-bpfcc"
-    )
+    name = library_name()
+    if name is None:
+        raise Unsupported(
+            "libbpf is missing (it reads the kernel's BTF and BPF maps)",
+            "Install the package libbpf1 (Debian 12 and later) or libbpf0.",
+        )
+    lib = ctypes.CDLL(name, use_errno=True)
+    # libbpf 0.x prints what it makes of an error to stderr unless told not to.
+    lib.libbpf_set_print(None)
+    return lib
 
 
 def _call(function: str, *arguments: Any) -> int:
@@ -85,11 +98,9 @@ def map_info(fd: int) -> MapInfo:
 
 
 class ProgramInfo(ctypes.Structure):
-    """``struct bpf_prog_info`` up to what Linux 5.12 added last.
+    """``struct bpf_prog_info`` up to ``run_cnt``.
 
-    ``run_time_ns`` and ``run_cnt`` grow only while statistics are enabled (Linux 5.8);
-    ``recursion_misses`` counts calls that were left out because the program was
-    running already on that CPU (9ed9e9ba2337, Linux 5.12; 0 before).
+    ``run_time_ns`` and ``run_cnt`` grow only while statistics are enabled.
     """
 
     _fields_ = (
@@ -111,7 +122,6 @@ class ProgramInfo(ctypes.Structure):
         ("tags", ctypes.c_uint64),
         ("run_time_ns", ctypes.c_uint64),
         ("run_cnt", ctypes.c_uint64),
-        ("recursion_misses", ctypes.c_uint64),
     )
 
 

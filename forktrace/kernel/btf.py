@@ -11,6 +11,7 @@ import ctypes
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from forktrace import libbpf
 from forktrace.errors import Unsupported
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 VMLINUX = "/sys/kernel/btf/vmlinux"
-_LIBRARIES = ("libbpf.so.1", "libbpf.so.0")
 
 # Kinds of a BTF type, include/uapi/linux/btf.h.
 _PTR, _ARRAY, _STRUCT, _UNION, _ENUM, _FWD = 2, 3, 4, 5, 6, 7
@@ -229,27 +229,8 @@ class Btf:
             yield self._name(words[i]), words[i + 1] | high
 
 
-def library_name() -> str | None:
-    """Return the name of the libbpf that is here, None when there is none."""
-    for name in _LIBRARIES:
-        try:
-            ctypes.CDLL(name)
-        except OSError:
-            continue
-        return name
-    return None
-
-
 def _load_library() -> ctypes.CDLL:
-    name = library_name()
-    if name is None:
-        raise Unsupported(
-            "libbpf is missing (it reads the kernel's BTF)",
-            "Install the package libbpf1 (Debian 12 and later) or libbpf0.",
-        )
-    lib = ctypes.CDLL(name)
-    # libbpf 0.x prints what it makes of an error to stderr unless told not to.
-    lib.libbpf_set_print(None)
+    lib = libbpf.library()
     pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint32
     lib.btf__parse.argtypes, lib.btf__parse.restype = [text, pointer], pointer
     lib.btf__free.argtypes, lib.btf__free.restype = [pointer], None

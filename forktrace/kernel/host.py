@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forktrace import libbpf
 from forktrace.errors import Unsupported
 from forktrace.kernel import btf
 from forktrace.kernel.running import NEEDED
@@ -173,7 +174,7 @@ def _btf(root: Path) -> Check:
 
 
 def _libbpf() -> Check:
-    name = btf.library_name()
+    name = libbpf.library_name()
     return Check(
         "libbpf",
         name is not None,

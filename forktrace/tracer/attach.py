@@ -56,11 +56,7 @@ class Probes:
 
     def trampoline(self, program: int) -> None:
         """Run a fentry or fexit program where it was loaded for."""
-        self._fds.append(_open_raw(program, None))
-
-    def raw_tracepoint(self, program: int, name: str) -> None:
-        """Run ``program`` at a tracepoint, with its raw arguments."""
-        self._fds.append(_open_raw(program, name.encode()))
+        self._fds.append(_open_trampoline(program))
 
     def close(self) -> None:
         """Detach all; a program under way ends first."""
@@ -77,13 +73,12 @@ def _close(fds: Iterable[int]) -> None:
         os.close(fd)
 
 
-def _open_raw(program: int, name: bytes | None) -> int:
+def _open_trampoline(program: int) -> int:
     try:
-        return libbpf.raw_tracepoint_open(name, program)
+        return libbpf.raw_tracepoint_open(None, program)
     except OSError as error:
-        where = name.decode() if name else "a kernel function (fentry)"
         raise Unsupported(
-            f"The kernel refused to attach to {where}: {error.strerror}.",
+            f"The kernel refused to attach to a function by fentry: {error.strerror}.",
             "Try --attach kprobe.",
         ) from None
 

@@ -22,27 +22,22 @@ Attached = Literal["fentry", "kprobe"]
 
 _BOTH: tuple[Attached, ...] = ("fentry", "kprobe")
 _MAPS = ("slots", "totals", "config", "comms", "children", "events")
-_TRACEPOINTS = {
-    "child_execs": "sched_process_exec",
-    "child_made": "sched_process_fork",
-}
-_ALWAYS = {
-    **dict.fromkeys(_TRACEPOINTS, "RAW_TRACEPOINT"),
-    "witness_return": "KPROBE",
-    "witness_branch": "KPROBE",
-}
+_WITNESSES = ("witness_return", "witness_branch")
 # Returns before entries and the outermost entry last: the first fork that is seen at
 # all is seen from its start.
 _FENTRY = (
     "kretfunc__copy_page_range",
     "kfunc__copy_page_range",
     "kretfunc__kernel_clone",
-    "kfunc__kernel_clone",
 )
 # Program, function, whether at its return.
-_KPROBES = (
+_COPY_KPROBES = (
     ("copy_return", "copy_page_range", True),
     ("copy_entry", "copy_page_range", False),
+)
+_FORK_KPROBES = (
+    ("child_execs", "setup_new_exec", False),
+    ("child_made", "wake_up_new_task", False),
     ("fork_return", "kernel_clone", True),
     ("fork_entry", "kernel_clone", False),
 )
@@ -76,11 +71,11 @@ def _load(
     defined = macros(
         btf, kernel.rule, layout, fentry=fentry, ring_pages=ring_bytes // _PAGE
     )
+    hooks = dict.fromkeys((name for name, _, _ in _kprobes(way)), "KPROBE")
+    hooks |= dict.fromkeys(_WITNESSES, "KPROBE")
     if fentry:
-        hooks = dict.fromkeys(_FENTRY, "TRACING")
-    else:
-        hooks = dict.fromkeys((name for name, _, _ in _KPROBES), "KPROBE")
-    loaded = program.load(program.source(defined), {**hooks, **_ALWAYS}, _MAPS)
+        hooks |= dict.fromkeys(_FENTRY, "TRACING")
+    loaded = program.load(program.source(defined), hooks, _MAPS)
     for name, size in layout.value_sizes().items():
         found = libbpf.map_info(loaded.maps[name]).value_size
         if found != size:
@@ -92,18 +87,19 @@ def _load(
     return loaded
 
 
+def _kprobes(way: Attached) -> tuple[tuple[str, str, bool], ...]:
+    return _FORK_KPROBES if way == "fentry" else _COPY_KPROBES + _FORK_KPROBES
+
+
 def attach(way: Attached, programs: Mapping[str, int]) -> Probes:
     """Attach what ``load`` loaded."""
     probes = Probes()
     try:
-        for name, tracepoint in _TRACEPOINTS.items():
-            probes.raw_tracepoint(programs[name], tracepoint)
         if way == "fentry":
             for name in _FENTRY:
                 probes.trampoline(programs[name])
-        else:
-            for name, function, at_return in _KPROBES:
-                probes.kprobe(programs[name], function, at_return=at_return)
+        for name, function, at_return in _kprobes(way):
+            probes.kprobe(programs[name], function, at_return=at_return)
     except BaseException:
         probes.close()
         raise

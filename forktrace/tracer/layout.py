@@ -20,7 +20,9 @@ BUCKET_BOUNDS_NS = (
 
 LOST_STAGES = (
     "fork_slot",
+    "fork_entry",
     "fork_return",
+    "copy_entry",
     "copy_return",
     "witness",
     "fork_event",

@@ -42,9 +42,6 @@ from forktrace.tracer.macros import trigger_bits
 
 _WITNESSES: tuple[Source, ...] = ("return", "branch")
 
-RECURSION = "program_recursion"
-"""Stage of a loss that the kernel itself counts."""
-
 UNKNOWN = "unknown"
 """Trigger of a copy that a witness saw and the rule did not foresee."""
 
@@ -106,14 +103,9 @@ def totals_of(
     raw: Any,
     comms: list[tuple[bytes, Any]],
     naming: Naming,
-    misses: int = 0,
     programs: tuple[ProgramCost, ...] = (),
 ) -> Totals:
-    """Return the model of ``struct totals`` and the map of names.
-
-    ``misses`` are runs of our programs that the kernel left out, because the same one
-    was preempted on that CPU.
-    """
+    """Return the model of ``struct totals`` and the map of names."""
     forks: dict[Outcome, int] = {"ok": raw.forks_ok, "failed": raw.forks_failed}
     checks: dict[tuple[Source, str], int] = {}
     for source in _WITNESSES:
@@ -132,7 +124,7 @@ def totals_of(
         triggers=triggers,
         fork_duration=Histogram(BUCKET_BOUNDS_NS, tuple(raw.fork_buckets), raw.fork_ns),
         copy_duration=Histogram(BUCKET_BOUNDS_NS, tuple(raw.copy_buckets), raw.copy_ns),
-        lost={**dict(zip(LOST_STAGES, raw.lost)), RECURSION: misses},
+        lost=dict(zip(LOST_STAGES, raw.lost)),
         programs=programs,
         decision_checks=checks,
         exec_discards=_discards(raw),

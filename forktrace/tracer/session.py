@@ -163,12 +163,20 @@ class Session:
             self._raw_totals(),
             comms,
             self._naming,
-            misses=sum(cost.recursion_misses for cost in costs.values()),
             programs=tuple(
                 ProgramCost(name, cost.run_time_ns, cost.run_cnt)
                 for name, cost in costs.items()
                 if self._statistics is not None
             ),
+        )
+
+    def _programs_cost(self) -> tuple[ProgramCost, ...]:
+        if self._statistics is None:
+            return ()
+        costs = {name: libbpf.program_info(fd) for name, fd in self._programs().items()}
+        return tuple(
+            ProgramCost(name, cost.run_time_ns, cost.run_cnt)
+            for name, cost in costs.items()
         )
 
     def disagreement(self) -> str | None:

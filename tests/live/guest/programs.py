@@ -117,6 +117,11 @@ def run_forktrace(*arguments: str, timeout: float = PATIENCE) -> Any:
     )
 
 
+def keep(name: str, text: str) -> None:
+    """Leave a file for those outside the guest."""
+    (Path(os.environ["RESULTS"]) / name).write_text(text)
+
+
 def hidden(path: str) -> tuple[str, ...]:
     """Return a command that runs another where ``path`` is empty."""
     script = (

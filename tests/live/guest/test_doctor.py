@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.live.guest.expected import NAMES, rule_of
-from tests.live.guest.programs import run_forktrace
+from tests.live.guest.programs import keep, run_forktrace
 
 RELEASE = os.uname().release
 
@@ -19,6 +19,7 @@ RELEASE = os.uname().release
 def told() -> dict[str, Any]:
     answer = run_forktrace("doctor", "--json")
     assert answer.returncode == 0, answer
+    keep("doctor.json", answer.stdout)
     record: dict[str, Any] = json.loads(answer.stdout)
     return record
 
@@ -41,6 +42,7 @@ def test_a_witness_and_both_ways_to_attach_are_there(told: dict[str, Any]) -> No
     assert told["attach"] == ["fentry", "kprobe"]
 
 
+@pytest.mark.thorough
 def test_a_person_reads_the_rule_in_words() -> None:
     answer = run_forktrace("doctor")
     assert "copy if " in answer.stdout

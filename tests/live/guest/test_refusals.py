@@ -11,6 +11,8 @@ import pytest
 
 from tests.live.guest.programs import PATIENCE, hidden, run_forktrace
 
+pytestmark = pytest.mark.thorough
+
 BCC = "/usr/lib/python3/dist-packages/bcc"
 
 

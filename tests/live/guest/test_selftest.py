@@ -16,6 +16,7 @@ from forktrace.kinds import KINDS
 from tests.live.guest.programs import (
     FORKTRACE,
     PATIENCE,
+    keep,
     run_forktrace,
     wait_until,
 )
@@ -67,6 +68,7 @@ def told() -> dict[str, Any]:
     assert answer.returncode == 0, answer
     assert "Tracing forks on" in answer.stderr
     assert traces() == before
+    keep("selftest.json", answer.stdout)
     record: dict[str, Any] = json.loads(answer.stdout)
     return record
 
@@ -104,6 +106,7 @@ def test_the_childs_page_tables_were_looked_at(told: dict[str, Any]) -> None:
     assert tables["untouched"] is None
 
 
+@pytest.mark.thorough
 def test_a_person_reads_a_table_and_the_verdict() -> None:
     answer = run_forktrace("selftest", "--attach", "kprobe", timeout=2 * PATIENCE)
     assert answer.returncode == 0, answer
@@ -114,6 +117,7 @@ def test_a_person_reads_a_table_and_the_verdict() -> None:
     assert f"VMAs witnessed by {WITNESS}, 0 disagreements" in verdict
 
 
+@pytest.mark.thorough
 def test_a_wrong_rule_fails() -> None:
     before = traces()
     answer = subprocess.run(
@@ -131,6 +135,7 @@ def test_a_wrong_rule_fails() -> None:
     assert traces() == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_ended_halfway_it_leaves_nothing_behind(number: signal.Signals) -> None:
     before = traces()

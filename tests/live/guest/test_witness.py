@@ -65,6 +65,7 @@ def test_witness_and_rule_agree_on_every_vma_of_a_large_workload(
     assert "warning" not in run.errors()
 
 
+@pytest.mark.thorough
 def test_by_rule_alone_no_witness_is_attached(tmp_path: Path) -> None:
     run = Forktrace(
         tmp_path, "run", "--listen", f"127.0.0.1:{PORT}", "--decision", "rule"
@@ -165,6 +166,7 @@ def other_tracers() -> Any:
     (TRACEFS / "kprobe_events").write_text("\n")
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("other_tracers")
 def test_other_tracers_on_the_same_function_change_nothing(tmp_path: Path) -> None:
     wrong, errors = decisions(tmp_path, FORKTRACE)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forktrace import libbpf
 from forktrace.errors import EXIT_UNSUPPORTED, Unsupported
 from forktrace.kernel import btf as btf_module
 from forktrace.kernel.btf import Btf, Param
@@ -66,8 +67,9 @@ class TestMissing:
         assert caught.value.exit_status == EXIT_UNSUPPORTED
 
     def test_a_host_without_libbpf(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(btf_module, "_LIBRARIES", ("libno-such.so.9",))
-        assert btf_module.library_name() is None
+        monkeypatch.setattr(libbpf, "_NAMES", ("libno-such.so.9",))
+        libbpf.library.cache_clear()
+        assert libbpf.library_name() is None
         with pytest.raises(Unsupported) as caught:
             Btf.of_running_kernel()
         assert "libbpf1" in caught.value.advice

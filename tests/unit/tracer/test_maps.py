@@ -116,7 +116,7 @@ def test_totals_show_every_single_bit_from_the_start() -> None:
 
 def test_totals_are_those_of_the_kernel() -> None:
     raw = LAYOUT.KernelTotals(forks_ok=3, forks_failed=1, skip=2, observed_forks=1)
-    raw.lost[5], raw.agree[2], raw.disagree[1] = 7, 8, 9
+    raw.lost[7], raw.agree[2], raw.disagree[1] = 7, 8, 9
     raw.rows[GUARD].vmas = 6
     totals = totals_of(raw, [(b"sh\0junk", CommCost(2, 30, 4096))], NAMING)
     assert totals.forks == {"ok": 3, "failed": 1}
