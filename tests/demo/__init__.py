@@ -1,0 +1,1 @@
+"""What ``make run`` does: trace this host, or a real kernel in a virtual machine."""
