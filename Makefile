@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 CODE := forktrace tests
 
-.PHONY: run test check unit live setup format clean help
+.PHONY: run test check live test-matrix bench setup format clean help
 
 run: setup  ## trace this host, or a real Debian kernel in a throw-away virtual machine
 	@$(PYTHON) -m tests.demo
@@ -13,10 +13,17 @@ check: setup  ## format, lint, types, unit tests: under a minute
 	@$(PYTHON) -m ruff format --check --quiet $(CODE)
 	@$(PYTHON) -m ruff check --quiet $(CODE)
 	@$(PYTHON) -m mypy --no-error-summary
-	@$(PYTHON) -m pytest tests/unit
+	@$(PYTHON) -m pytest tests/unit -n 2
 
 live: setup  ## tests on real kernels, each booted in a virtual machine
-	@$(PYTHON) -m pytest tests/live
+	@$(PYTHON) -m pytest tests/live -n 2 -v
+
+test-matrix: check  ## the same on every kernel there is; prints the README's table
+	@FORKTRACE_KERNELS=all $(PYTHON) -m pytest tests/live/test_kernels.py -n 2 -v
+	@$(PYTHON) -m tests.live.matrix
+
+bench: setup  ## what tracing costs, held against the budgets and other tools
+	@$(PYTHON) -m tests.bench
 
 format: setup  ## put the code in its one form
 	@$(PYTHON) -m ruff format $(CODE)
