@@ -55,7 +55,8 @@ def _verdict(selftest: dict[str, Any]) -> str:
     passed = "passed" if selftest["passed"] else "FAILED"
     return (
         f"{passed}: {verdicts.count('ok')} kinds, "
-        f"{selftest['witnessed']} VMAs witnessed, {selftest['disagreements']} disagreements"
+        f"{selftest['witnessed']} VMAs witnessed, "
+        f"{selftest['disagreements']} disagreements"
     )
 
 
