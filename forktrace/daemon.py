@@ -7,6 +7,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
 from forktrace.exporter.page import LATEST_FORKS, landing_page
@@ -39,6 +40,16 @@ class Options:
     self_stats: bool
 
 
+class Observed(Protocol):
+    """What the windows need of a session."""
+
+    def observe(self, on: bool) -> None:
+        """Start or stop watching the forks that begin from now on."""
+
+    def retire_witness(self) -> bool:
+        """Detach the witness when the last watched fork has ended."""
+
+
 class AuditWindows:
     """When ``run --decision auto`` has each decision witnessed.
 
@@ -46,7 +57,7 @@ class AuditWindows:
     is wrong, at no cost in between.
     """
 
-    def __init__(self, session: Session, now: float) -> None:
+    def __init__(self, session: Observed, now: float) -> None:
         """Start in the first window; the session observes already."""
         self._session = session
         self._observing = True
@@ -89,10 +100,11 @@ def run(options: Options) -> None:
             options.web_config,
         )
         try:
-            announce(session)
+            audited = options.decision == "auto"
+            announce(session, audited=audited)
             scheme = "https" if server.uses_tls else "http"
             print(f"Metrics on {scheme}://{options.listen}/metrics", file=sys.stderr)
-            _watch(session, stop, observe_all=options.decision != "auto")
+            _watch(session, stop, audited=audited)
         finally:
             server.close()
         session.detach()
@@ -100,9 +112,9 @@ def run(options: Options) -> None:
     print(*lines.summary(totals), sep="\n", flush=True)
 
 
-def _watch(session: Session, stop: Stop, *, observe_all: bool) -> None:
+def _watch(session: Session, stop: Stop, *, audited: bool) -> None:
     """Keep the windows, the warning and the live table going until it is time."""
-    audit = None if observe_all else AuditWindows(session, time.monotonic())
+    audit = AuditWindows(session, time.monotonic()) if audited else None
     warned = False
     with LiveTable(sys.stdout) as table:
         while not stop:

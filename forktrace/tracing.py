@@ -77,11 +77,17 @@ def trace(
     print(f"\n{shown} forks shown.", *lines.summary(totals), sep="\n", file=sys.stderr)
 
 
-def announce(session: Session) -> None:
-    """Say on stderr, and to systemd, that probes are attached from now on."""
+def announce(session: Session, *, audited: bool = False) -> None:
+    """Say on stderr, and to systemd, that probes are attached from now on.
+
+    ``audited``: the witness only looks in from time to time.
+    """
+    decided = session.decided_by
+    if audited and decided != "rule":
+        decided = f"rule, checked by {decided}"
     print(
         f"Tracing forks on {session.kernel.release} ({session.attached}, decisions "
-        f"from {session.decided_by}). Ctrl-C to stop.",
+        f"from {decided}). Ctrl-C to stop.",
         file=sys.stderr,
         flush=True,
     )
