@@ -13,7 +13,7 @@ check: setup  ## format, lint, types, unit tests: under a minute
 	@$(PYTHON) -m ruff format --check --quiet $(CODE)
 	@$(PYTHON) -m ruff check --quiet $(CODE)
 	@$(PYTHON) -m mypy --no-error-summary
-	@$(PYTHON) -m pytest tests/unit -n 2
+	@$(PYTHON) -m pytest tests/unit -n 2 --dist loadgroup
 
 live: setup  ## tests on real kernels, each booted in a virtual machine
 	@$(PYTHON) -m pytest tests/live -n 2 -v

@@ -342,19 +342,27 @@ static __always_inline int fork_enters(u64 clone_flags)
 	return 0;
 }
 
-/* What this name's forks cost; a full table shows in the metrics as `other`. */
-static __always_inline void charge(struct fork_slot *slot, u64 copy_ns, u64 bytes)
+/* Where the forks of this name are added up: its own place, or that of `other`, which
+ * user space makes at the start, once the table is full. */
+static __always_inline struct comm_cost *cost_of(const char *comm)
 {
-	struct comm_key key;
+	struct comm_key key, other = { .comm = "other" };
 	struct comm_cost none = {};
 	struct comm_cost *cost;
 
-	__builtin_memcpy(key.comm, slot->comm, sizeof(key.comm));
+	__builtin_memcpy(key.comm, comm, sizeof(key.comm));
 	cost = comms.lookup(&key);
 	if (!cost) {
 		comms.insert(&key, &none);
 		cost = comms.lookup(&key);
 	}
+	return cost ? cost : comms.lookup(&other);
+}
+
+static __always_inline void charge(struct fork_slot *slot, u64 copy_ns, u64 bytes)
+{
+	struct comm_cost *cost = cost_of(slot->comm);
+
 	if (!cost)
 		return;
 	add(&cost->forks, 1);
@@ -495,7 +503,6 @@ int child_execs(struct pt_regs *ctx)
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct child *child = children.lookup(&pid);
 	struct totals *sum = sums();
-	struct comm_key key;
 	struct comm_cost *cost;
 
 	if (!child || !sum)
@@ -504,8 +511,7 @@ int child_execs(struct pt_regs *ctx)
 		add(&sum->discards, 1);
 		add(&sum->discarded_ns, child->copy_ns);
 		add(&sum->discarded_bytes, child->page_table_bytes);
-		__builtin_memcpy(key.comm, child->comm, sizeof(key.comm));
-		cost = comms.lookup(&key);
+		cost = cost_of(child->comm);
 		if (cost) {
 			add(&cost->discards, 1);
 			add(&cost->discarded_ns, child->copy_ns);

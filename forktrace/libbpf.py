@@ -65,13 +65,17 @@ def map_lookup(fd: int, index: int, value: ctypes.Structure) -> None:
     _call("bpf_map_lookup_elem", fd, ctypes.byref(key), ctypes.byref(value))
 
 
-def map_update(fd: int, index: int, value: ctypes.Structure) -> None:
-    """Write element ``index`` of an array map."""
-    key = ctypes.c_uint32(index)
+def map_update(fd: int, key: int | bytes, value: ctypes.Structure) -> None:
+    """Write an element: ``key`` is an array's index, or the bytes of a hash's key."""
+    place = (
+        ctypes.create_string_buffer(key, len(key))
+        if isinstance(key, bytes)
+        else ctypes.c_uint32(key)
+    )
     _call(
         "bpf_map_update_elem",
         fd,
-        ctypes.byref(key),
+        ctypes.byref(place),
         ctypes.byref(value),
         ctypes.c_uint64(0),
     )

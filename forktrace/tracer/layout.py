@@ -39,7 +39,8 @@ FORK_EVENT = 1
 VMA_EVENT = 2
 EXEC_EVENT = 3
 COMM_LEN = 16
-MAX_COMMS = 2048
+OTHER = b"other"
+"""Where names are added up that the full table has no place for."""
 
 
 class Row(Structure):

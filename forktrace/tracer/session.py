@@ -16,7 +16,7 @@ from forktrace.model import Exec, Fork, KernelInfo, ProgramCost, Totals
 from forktrace.tracer import backend, program
 from forktrace.tracer.attach import Probes
 from forktrace.tracer.backend import AttachMode
-from forktrace.tracer.layout import COMM_LEN, SOURCES, CommCost, Config, Layout
+from forktrace.tracer.layout import COMM_LEN, OTHER, SOURCES, CommCost, Config, Layout
 from forktrace.tracer.maps import Assembler, Naming, totals_of
 from forktrace.tracer.unseen import with_unseen
 from forktrace.tracer.witness import Witness, find_witness, require_witness
@@ -83,6 +83,9 @@ class Session:
             self._naming = Naming(self.kernel.rule, self.kernel.names)
             self.witness = self._choose_witness(decision)
             self._listen(deliver, deliver_exec)
+            libbpf.map_update(
+                self._fd("comms"), OTHER.ljust(COMM_LEN, b"\0"), CommCost()
+            )
             self.observe(decision != "rule")
             if self._wanted.self_stats:
                 self._statistics = libbpf.enable_statistics()

@@ -195,6 +195,25 @@ def test_what_is_thrown_away_is_a_line_in_the_trace(tmp_path: Path) -> None:
     assert "Tracing took " in trace.errors()
 
 
+def test_names_beyond_the_kernels_table_are_added_up_as_other(
+    pair: tuple[Forktrace, Forktrace],
+) -> None:
+    """The table holds 2,048 names; 100,000 different ones must not lose a fork."""
+    run, _ = pair
+    if "(kprobe," in run.errors():
+        pytest.skip("the table is the same")
+    names = 2100
+    before = scrape(PORT)
+    Workload("many_names", "--names", str(names), "--now").close()
+    after = scrape(PORT)
+    told = {key for key in after if key[0] == "forktrace_process_forks_total"}
+    assert sum(after[key] - before.get(key, 0) for key in told) == growth(
+        before, after, "forktrace_forks_total", outcome="ok"
+    )
+    assert growth(before, after, "forktrace_process_forks_total", comm="other") > 2000
+    assert growth(before, after, "forktrace_forks_total", outcome="ok") >= names
+
+
 def test_memory_of_the_daemon_stays_small(pair: tuple[Forktrace, Forktrace]) -> None:
     run, _ = pair
     status = Path(f"/proc/{run.process.pid}/status").read_text()

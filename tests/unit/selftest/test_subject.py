@@ -16,9 +16,14 @@ from forktrace.errors import ForktraceError
 from forktrace.kinds import KINDS
 from forktrace.selftest.subject import Subject
 
+# They reserve huge pages of the host, so one after another.
+pytestmark = pytest.mark.xdist_group("huge pages")
+
 HUGEPAGES = Path("/proc/sys/vm/nr_hugepages")
 USER = (
-    "import sys, time\n"
+    "import signal, sys, time\n"
+    # Ignored in a shell's background job, and then inherited.
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     "from forktrace.selftest.subject import Subject\n"
     "with Subject() as subject:\n"
     "    print(subject.ready.pid, flush=True)\n"
