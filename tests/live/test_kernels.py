@@ -15,7 +15,7 @@ from tests.live.matrix import RESULTS
 CORE = ("7.3", "6.12", "6.1", "6.18", "6.19")
 """What every run of the tests boots; FORKTRACE_KERNELS=all boots each that is known."""
 
-THOROUGH = ("7.3", "6.12")
+THOROUGH = ("7.3",)
 """Where every test runs; elsewhere those that a kernel can decide differently."""
 
 BOOT_AND_TESTS_SECONDS = 1500
