@@ -551,7 +551,8 @@ static __always_inline void begin_copy(struct fork_slot *slot, void *dst, void *
 	}
 	slot->calls++;
 	slot->inside = 1;
-	slot->witness = slot->observe == BY_BRANCH ? SKIP : UNSEEN;
+	if (slot->observe)
+		slot->witness = slot->observe == BY_BRANCH ? SKIP : UNSEEN;
 	src_flags = LOAD(64, src, OFF_VMA_FLAGS);
 	anon_vma = has_anon_vma(src);
 	/* dst's flags are a subset of src's: dup_userfaultfd() only clears. */
@@ -560,10 +561,10 @@ static __always_inline void begin_copy(struct fork_slot *slot, void *dst, void *
 		if (DST_MASK)
 			bits |= LOAD(64, dst, OFF_VMA_FLAGS) & DST_MASK;
 	}
-	if (!bits && !anon_vma)
-		slot->row = NO_ROW;
-	else
+	if (bits)
 		slot->row = ROW_OF(bits) * 2 + anon_vma;
+	else
+		slot->row = anon_vma ? 1 : NO_ROW;
 }
 
 static __always_inline int copy_enters(void *dst, void *src)
@@ -632,7 +633,8 @@ static __always_inline void describe(struct fork_slot *slot, void *dst, void *sr
 		.page_table_bytes = bytes,
 		.row = row,
 		.copied = copied,
-		.source = slot->witness == UNSEEN ? BY_RULE : slot->observe,
+		.source = slot->observe && slot->witness != UNSEEN ? slot->observe :
+								     BY_RULE,
 		.anon_vma = has_anon_vma(src),
 	};
 	if (events.ringbuf_output(&event, sizeof(event), 0))
@@ -656,7 +658,6 @@ static __always_inline int copy_leaves(struct fork_slot *slot, void *dst, void *
 		row = 0;
 	else if (slot->copy_start_ns)
 		copy_ns = bpf_ktime_get_ns() - slot->copy_start_ns;
-	slot->copy_start_ns = 0;
 	/* Between two calls nothing else adds to the child's page tables, so the
 	 * growth since the last copy is this copy's. */
 #ifdef FENTRY
@@ -735,9 +736,9 @@ KRETFUNC_PROBE(copy_page_range, void *dst, void *src)
 	if (!slot->inside) {
 		lose(LOST_COPY_ENTRY);
 		begin_copy(slot, dst, src);
-		if (slot->observe)
-			/* Whatever the witness saw belonged to no call. */
-			slot->witness = UNSEEN;
+		slot->copy_start_ns = 0;
+		/* Whatever the witness saw belonged to no call. */
+		slot->witness = UNSEEN;
 	}
 	return copy_leaves(slot, dst, src);
 }
