@@ -1,0 +1,1 @@
+"""Tests of the benchmark: what its figures mean; no guest is booted."""

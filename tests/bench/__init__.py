@@ -1,0 +1,1 @@
+"""The benchmark: what tracing costs, held against the budgets and other tools."""

@@ -1,0 +1,73 @@
+"""Makes forktrace ready to attach on this machine's own kernel; timed from outside.
+
+    python -m tests.bench.compile [HEADERS]
+
+Everything from the start to the loaded programs: imports, BTF, the rule, the compiler,
+the verifier. Nothing is attached, so that it works where there are no kprobes; and for
+the same reason it is the kprobe programs. With HEADERS, a folder of kernel headers, the
+program includes <linux/mm.h> and the like and takes its struct offsets from there, as
+BCC programs do. That kernel need not be this one: nothing runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from unittest.mock import patch
+
+from forktrace.errors import ForktraceError
+from forktrace.kernel.btf import Btf
+from forktrace.kernel.running import RunningKernel
+from forktrace.tracer import backend, macros, program
+from forktrace.tracer.layout import Layout
+
+RING_BYTES = 1 << 20
+
+INCLUDES = """
+#include <linux/mm_types.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/sched/task.h>
+"""
+
+
+def load_with(headers: Path) -> Callable[..., program.Loaded]:
+    """Return what stands in for program.load, to compile with kernel headers."""
+    original = program.load
+    offsets = {
+        name: f"#define {name} __builtin_offsetof(struct {struct}, {member})"
+        for name, (struct, member) in macros._OFFSETS.items()
+    }
+
+    def load(
+        text: str, programs: Mapping[str, str], maps: tuple[str, ...]
+    ) -> program.Loaded:
+        lines = text.splitlines()
+        for number, line in enumerate(lines):
+            words = line.split(maxsplit=2)
+            if len(words) == 3 and words[0] == "#define":
+                lines[number] = offsets.get(words[1], line)
+        with patch.object(program, "bpf_folder", lambda: headers):
+            return original(INCLUDES + "\n".join(lines), programs, maps)
+
+    return load
+
+
+def main() -> int:
+    """Compile and load; return the exit status."""
+    load = load_with(Path(sys.argv[1])) if sys.argv[1:] else program.load
+    try:
+        with Btf.of_running_kernel() as btf, patch.object(program, "load", load):
+            kernel = RunningKernel.read(btf)
+            layout = Layout(len(kernel.rule.bits))
+            _, loaded = backend.load(btf, kernel, layout, "kprobe", RING_BYTES)
+            loaded.close()
+    except ForktraceError as error:
+        print(error.message, error.details or "", sep="\n", file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

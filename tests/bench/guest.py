@@ -1,0 +1,119 @@
+"""Measures inside the guest: each workload's forks under each tracer.
+
+    python -m tests.bench.guest BPFTRACE_ROOT
+
+Writes ``guest.json`` to $RESULTS: ``clock`` (its source), ``forks`` (by tracer and
+workload: instructions of each fork), ``tracers`` (how long each took to be attached and
+what it counted) and ``daemon`` (start and memory of ``forktrace run``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager as Context
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.bench import tracers
+from tests.bench.daemon import measure_daemon
+from tests.bench.figures import AFTER, BEFORE, WORKLOADS, Workload
+from tests.bench.tracers import Tracer
+
+_CLOCK = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+_FAULTS_ARE_SHOWN = Path("/proc/sys/debug/exception-trace")
+
+
+class Forker:
+    """One process of tests.bench.workload, measuring when it is asked to."""
+
+    def __init__(self, workload: Workload) -> None:
+        """Start it and wait until its VMAs are there."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.workload", *workload.arguments()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._answer()
+
+    def go(self) -> dict[str, Any]:
+        """Fork and return what the workload says."""
+        assert self._process.stdin
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("a workload ended before its time")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        """End it."""
+        with self._process as process:
+            assert process.stdin
+            process.stdin.close()
+
+
+@contextmanager
+def forkers() -> Iterator[dict[str, Forker]]:
+    """Start every workload; they live side by side, and one at a time forks."""
+    with ExitStack() as stack:
+        started = {}
+        for workload in WORKLOADS:
+            started[workload.name] = Forker(workload)
+            stack.callback(started[workload.name].close)
+            say(f"made {workload.name}")
+        yield started
+
+
+def main() -> None:
+    """Measure everything; say what is going on."""
+    root = Path(sys.argv[1])
+    tracers.mount_root(root)
+    # The children of a workload end by a fault, and the kernel would say so each time.
+    _FAULTS_ARE_SHOWN.write_text("0")
+    found: dict[str, Any] = {"clock": _CLOCK.read_text().strip()}
+    found["forks"], found["tracers"] = {}, {}
+    with forkers() as started:
+
+        def measure(name: str, attached: Context[Tracer]) -> Tracer:
+            with attached as tracer:
+                for forker in started.values():
+                    forker.go()
+                answers = {work: forker.go() for work, forker in started.items()}
+            found["forks"][name] = {work: a["ns"] for work, a in answers.items()}
+            found["tracers"][name] = tracer.to_json()
+            say(f"measured with {name}")
+            return tracer
+
+        # The first forks of a kernel find its caches empty.
+        measure(BEFORE, tracers.nothing())
+        for way in tracers.WAYS:
+            ready = measure(f"forktrace {way}", tracers.forktrace(way)).ready
+        measure(BEFORE, tracers.nothing())
+        for way in tracers.WAYS:
+            script = tracers.HERE / f"{way}.bt"
+            attached = tracers.bpftrace(root, script, ready["mask"], ready["offset"])
+            measure(f"bpftrace {way}", attached)
+        measure(AFTER, tracers.nothing())
+    found["daemon"] = {way: measure_daemon(way) for way in tracers.WAYS}
+    Path(os.environ["RESULTS"], "guest.json").write_text(json.dumps(found))
+
+
+def say(line: str) -> None:
+    """Tell the people who wait."""
+    print(f"{time.monotonic():8.2f} {line}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""forktrace's probes and nothing else, for as long as stdin is open.
+
+    python -m tests.bench.tracer --attach fentry|kprobe
+
+Says when the probes are up: ``mask`` (the kernel's VM_COPY_ON_FORK) and ``offset``
+(of pgtables_bytes in mm_struct). In the end it says what they counted: ``forks``,
+``copied`` and ``skipped`` VMAs, ``page_table_bytes`` and ``lost``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from forktrace.kernel.btf import Btf
+from forktrace.tracer.session import Session
+from tests.live.workloads.talk import say
+
+
+def main() -> None:
+    """Attach, wait, and say what was counted."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--attach", choices=("fentry", "kprobe"), required=True)
+    options = parser.parse_args()
+    with Session(attach=options.attach, decision="rule") as session:
+        with Btf.of_running_kernel() as btf:
+            offset = btf.offset("mm_struct", "pgtables_bytes")
+        say({"mask": session.kernel.rule.mask, "offset": offset})
+        sys.stdin.read()
+        session.detach()
+        totals = session.totals()
+        say(
+            {
+                "forks": totals.forks["ok"],
+                "copied": sum(cost.vmas for cost in totals.triggers),
+                "skipped": totals.vmas.skip,
+                "page_table_bytes": sum(
+                    cost.page_table_bytes for cost in totals.triggers
+                ),
+                "lost": sum(totals.lost.values()),
+            }
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""What a person reads at the end of ``make bench``."""
+
+from __future__ import annotations
+
+from tests.bench import report
+from tests.bench.figures import TRACERS, checks
+from tests.unit.bench.samples import ADDED_A_VMA, sample
+
+
+def text(added: dict[str, int] = ADDED_A_VMA) -> list[str]:
+    results = sample(added)
+    return list(report.lines(results, checks(results)))
+
+
+def test_every_line_fits_a_terminal() -> None:
+    assert max(len(line) for line in text()) <= 80
+
+
+def test_a_tracers_line_says_what_it_adds_to_a_vma() -> None:
+    for name in TRACERS:
+        (line,) = [line for line in text() if line.startswith(name) and "%" in line][:1]
+        assert f"{ADDED_A_VMA[name]:,}" in line.split()
+
+
+def test_the_ratio_is_that_of_the_two_tools() -> None:
+    (line,) = [line for line in text() if line.startswith("ratio, fentry")]
+    assert "1/7.0" in line.split()
+
+
+def test_a_broken_budget_is_marked() -> None:
+    assert not any("BROKEN" in line for line in text())
+    marked = [
+        line
+        for line in text({**ADDED_A_VMA, "forktrace fentry": 700})
+        if "BROKEN" in line
+    ]
+    assert [line.split(":")[0] for line in marked] == ["fentry", "fentry"]
