@@ -14,6 +14,9 @@ import typer
 from forktrace import __version__
 from forktrace.errors import ForktraceError, UsageError
 
+# include/linux/threads.h: PID_MAX_LIMIT
+_MAX_PID = 4 * 1024 * 1024
+
 app = typer.Typer(
     name="forktrace",
     help="Show which VMAs fork() copied on this host, by which flag, at what cost.\n\n"
@@ -122,10 +125,17 @@ def trace(
     as_json: JsonOption = False,
     vmas: Annotated[bool, typer.Option("--vmas", help="Show each VMA too.")] = False,
     pid: Annotated[
-        int, typer.Option(min=0, help="Only forks by this process.", show_default=False)
+        int,
+        typer.Option(
+            min=0,
+            max=_MAX_PID,
+            help="Only forks by this process; 0: by all.",
+            show_default=False,
+        ),
     ] = 0,
     comm: Annotated[
-        Optional[str], typer.Option(help="Only forks by processes of this name.")
+        Optional[str],
+        typer.Option(help="Only forks by processes of this name (15 bytes count)."),
     ] = None,
     cgroup: Annotated[
         Optional[str],
@@ -202,6 +212,9 @@ def _require_traceable() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: every error ends here in one or two lines."""
     words = sys.argv[1:] if arguments is None else arguments
+    # A closed stream is None to Python; who closed it wants to hear nothing.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     sys.exit(_status(_with_command(words)))
 
 

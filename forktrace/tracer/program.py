@@ -126,9 +126,12 @@ def _child(
     except BaseException as error:
         fds = []
         answer = {"error": _one_line(error)}
-    sys.stdout.flush()
-    socket.send_fds(reply, [json.dumps(answer).encode()], fds)
-    os._exit(0)
+    try:
+        sys.stdout.flush()
+        socket.send_fds(reply, [json.dumps(answer).encode()], fds)
+    finally:
+        # Nobody may be there any more to hear it; never run on as a second parent.
+        os._exit(0)
 
 
 def _compile(text: str) -> Any:
