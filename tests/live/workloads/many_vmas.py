@@ -15,7 +15,7 @@ import mmap
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,9 @@ def main() -> None:
         flags = PRIVATE | libc.MAP_FIXED_NOREPLACE
         start = libc.mmap(_START, options.vmas * length, READ_WRITE, flags)
         # A huge page would have to be torn when it is cut.
-        libc.madvise(start, options.vmas * length, mmap.MADV_NOHUGEPAGE)
+        # A kernel without huge pages (PREEMPT_RT) refuses, and needs no telling.
+        with suppress(OSError):
+            libc.madvise(start, options.vmas * length, mmap.MADV_NOHUGEPAGE)
         split(start, options.vmas, length, all_copied=options.copied == "all")
         copied = options.vmas if options.copied == "all" else (options.vmas + 1) // 2
         say(
