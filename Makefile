@@ -16,7 +16,7 @@ check: setup  ## format, lint, types, unit tests: under a minute
 	@$(PYTHON) -m pytest tests/unit -n 2 --dist loadgroup
 
 live: setup  ## tests on real kernels, each booted in a virtual machine
-	@$(PYTHON) -m pytest tests/live --ignore tests/live/guest -n 2 -v
+	@$(PYTHON) -m pytest tests/live --ignore tests/live/guest -n 2 --dist loadgroup -v
 
 test-matrix: check  ## the same on every kernel there is; prints the README's table
 	@FORKTRACE_KERNELS=all $(PYTHON) -m pytest tests/live/test_kernels.py -n 2 -v
