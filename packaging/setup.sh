@@ -22,7 +22,7 @@ quietly() {
 # What forktrace needs, then what its virtual machine, demo and tests need.
 packages="python3 python3-venv python3-bpfcc
     qemu-system-x86 busybox-static cpio kmod xz-utils zstd
-    redis-server prometheus curl openssl"
+    redis-server prometheus bpftrace curl openssl"
 # Debian 12 carries virtiofsd inside qemu-system-common, Debian 13 by itself.
 [ -x /usr/lib/qemu/virtiofsd ] || [ -x /usr/libexec/virtiofsd ] || {
     if apt-cache show virtiofsd >/dev/null 2>&1; then

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -146,30 +149,44 @@ def test_without_the_code_the_rule_comes_from_elsewhere_and_is_right(
 
 
 @pytest.fixture
-def other_tracers() -> Any:
-    """The function tracer and a kprobe of tracefs already sit on copy_page_range."""
+def other_tracers(tmp_path: Path) -> Iterator[Path]:
+    """bpftrace, the function tracer and a kprobe of tracefs sit there already.
+
+    Yields the file that bpftrace writes its count of calls to when it ends.
+    """
     (TRACEFS / "kprobe_events").write_text("p:others/cpr copy_page_range\n")
     (TRACEFS / "events/others/cpr/enable").write_text("1")
     functions = TRACEFS / "set_ftrace_filter"
-    has_tracer = (
-        functions.exists()
-        and "function" in (TRACEFS / "available_tracers").read_text().split()
-    )
-    if has_tracer:
+    tracers = (TRACEFS / "available_tracers").read_text().split()
+    if "function" in tracers:
         functions.write_text("copy_page_range\n")
         (TRACEFS / "current_tracer").write_text("function")
-    yield
-    if has_tracer:
-        (TRACEFS / "current_tracer").write_text("nop")
-        functions.write_text("\n")
-    (TRACEFS / "events/others/cpr/enable").write_text("0")
-    (TRACEFS / "kprobe_events").write_text("\n")
+    counted = tmp_path / "bpftrace.out"
+    with counted.open("wb") as out:
+        bpftrace = subprocess.Popen(
+            ["bpftrace", "-e", "kprobe:copy_page_range { @calls = count(); }"],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until(lambda: KPROBES.read_text().count("copy_page_range") >= 2)
+        yield counted
+    finally:
+        bpftrace.send_signal(signal.SIGINT)
+        bpftrace.wait(60)
+        if "function" in tracers:
+            (TRACEFS / "current_tracer").write_text("nop")
+            functions.write_text("\n")
+        (TRACEFS / "events/others/cpr/enable").write_text("0")
+        (TRACEFS / "kprobe_events").write_text("\n")
 
 
 @pytest.mark.thorough
-@pytest.mark.usefixtures("other_tracers")
-def test_other_tracers_on_the_same_function_change_nothing(tmp_path: Path) -> None:
+def test_other_tracers_on_the_same_function_change_nothing(
+    tmp_path: Path, other_tracers: Path
+) -> None:
     wrong, errors = decisions(tmp_path, FORKTRACE)
     assert not wrong
     assert f"decisions from {WITNESS}" in errors
     assert "warning" not in errors
+    assert "Attaching 1 probe" in other_tracers.read_text()
