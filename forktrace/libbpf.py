@@ -10,10 +10,11 @@ import ctypes
 import functools
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from forktrace.errors import Unsupported
 
+_Info = TypeVar("_Info", bound=ctypes.Structure)
 _NAMES = ("libbpf.so.1", "libbpf.so.0")
 
 
@@ -54,9 +55,9 @@ def _call(function: str, *arguments: Any) -> int:
     return result
 
 
-def raw_tracepoint_open(name: bytes | None, program: int) -> int:
-    """Attach to a raw tracepoint, or without a name where fentry/fexit was loaded."""
-    return _call("bpf_raw_tracepoint_open", name, program)
+def attach_trampoline(program: int) -> int:
+    """Attach a fentry or fexit program to the function that it was loaded for."""
+    return _call("bpf_raw_tracepoint_open", None, program)
 
 
 def map_lookup(fd: int, index: int, value: ctypes.Structure) -> None:
@@ -95,10 +96,7 @@ class MapInfo(ctypes.Structure):
 
 def map_info(fd: int) -> MapInfo:
     """Return type and sizes of a map."""
-    info = MapInfo()
-    size = ctypes.c_uint32(ctypes.sizeof(info))
-    _call("bpf_obj_get_info_by_fd", fd, ctypes.byref(info), ctypes.byref(size))
-    return info
+    return _info(fd, MapInfo())
 
 
 class ProgramInfo(ctypes.Structure):
@@ -131,7 +129,11 @@ class ProgramInfo(ctypes.Structure):
 
 def program_info(fd: int) -> ProgramInfo:
     """Return what the kernel knows of a loaded program."""
-    info = ProgramInfo()
+    return _info(fd, ProgramInfo())
+
+
+def _info(fd: int, info: _Info) -> _Info:
+    """Have the kernel fill in as much of ``info`` as it knows."""
     size = ctypes.c_uint32(ctypes.sizeof(info))
     _call("bpf_obj_get_info_by_fd", fd, ctypes.byref(info), ctypes.byref(size))
     return info

@@ -75,7 +75,7 @@ def _close(fds: Iterable[int]) -> None:
 
 def _open_trampoline(program: int) -> int:
     try:
-        return libbpf.raw_tracepoint_open(None, program)
+        return libbpf.attach_trampoline(program)
     except OSError as error:
         raise Unsupported(
             f"The kernel refused to attach to a function by fentry: {error.strerror}.",

@@ -1,6 +1,6 @@
 """The two ways to attach: fentry/fexit where the kernel takes it, else kprobes.
 
-Both come from one C source and give the same results; fentry costs about a third.
+Both come from one C source and give the same results; fentry costs less than half.
 """
 
 from __future__ import annotations

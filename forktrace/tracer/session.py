@@ -161,19 +161,10 @@ class Session:
     def totals(self) -> Totals:
         """Return the sums since the start, as the kernel holds them now."""
         comms = libbpf.map_items(self._fd("comms"), ctypes.c_char * COMM_LEN, CommCost)
-        costs = {name: libbpf.program_info(fd) for name, fd in self._programs().items()}
-        return totals_of(
-            self._raw_totals(),
-            comms,
-            self._naming,
-            programs=tuple(
-                ProgramCost(name, cost.run_time_ns, cost.run_cnt)
-                for name, cost in costs.items()
-                if self._statistics is not None
-            ),
-        )
+        return totals_of(self._raw_totals(), comms, self._naming, self._programs_cost())
 
     def _programs_cost(self) -> tuple[ProgramCost, ...]:
+        """Ask the kernel only when it keeps the time at all."""
         if self._statistics is None:
             return ()
         costs = {name: libbpf.program_info(fd) for name, fd in self._programs().items()}

@@ -33,7 +33,7 @@ def row(folder: Path) -> str:
     bad = count["failures"] + count["errors"]
     tests = f"{count['tests'] - bad} of {count['tests']} passed"
     return (
-        f"| {doctor['kernel']} | {_rule(doctor['rule'])} "
+        f"| {folder.name}: {doctor['kernel']} | {_rule(doctor['rule'])} "
         f"| {', '.join(doctor['sources'])} | {', '.join(doctor['attach'])} "
         f"| {_verdict(selftest)} | {tests} |"
     )
