@@ -11,11 +11,14 @@
  * copy_page_range() hang on fentry/fexit and read kernel memory directly, otherwise on
  * kprobe/kretprobe.
  *
- * Either may miss a call: a fentry program does not run while another task's run of it
- * is preempted on the same CPU, a kretprobe has only so many places for calls under
- * way. A kprobe does neither, so forks are counted by those alone, and either end of
- * copy_page_range() makes up for the other. What cannot be made up for, mostly a
- * time, is counted in `lost`.
+ * Any of them may miss a call: a fentry program does not run while another task's run
+ * of it is preempted on the same CPU; a kretprobe has only so many places for calls
+ * under way; and no kprobe program runs on a CPU where a task was preempted within a
+ * bpf() call that reads or writes a map (bpf_disable_instrumentation()). So forks are
+ * counted by kprobes alone, those at the child and at the return make up for each
+ * other, as the two ends of copy_page_range() do, and user space reads and writes its
+ * maps by mmap, never by bpf(). What cannot be made up for, mostly a time, is counted in
+ * `lost`.
  *
  * What differs between kernels comes in as macros, from the running kernel itself:
  *
@@ -33,12 +36,13 @@
 #define CLONE_VM 0x00000100
 #define PROBES 4 /* places where a thread's slot may lie */
 #define STALE_NS 60000000000ULL
-#define COMMS 2048
+#define COMMS 2048 /* a power of two */
+#define COMM_PROBES 8
 #define CHILDREN 8192
 
-enum lost { LOST_FORK_SLOT, LOST_FORK_ENTRY, LOST_FORK_RETURN, LOST_COPY_ENTRY,
-	    LOST_COPY_RETURN, LOST_WITNESS, LOST_FORK_EVENT, LOST_VMA_EVENT,
-	    LOST_EXEC_EVENT, LOST_STAGES };
+enum lost { LOST_FORK_SLOT, LOST_FORK_ENTRY, LOST_FORK_CHILD, LOST_FORK_RETURN,
+	    LOST_COPY_ENTRY, LOST_COPY_RETURN, LOST_WITNESS, LOST_FORK_EVENT,
+	    LOST_VMA_EVENT, LOST_EXEC_EVENT, LOST_STAGES };
 enum source { BY_RULE, BY_RETURN, BY_BRANCH, SOURCES };
 enum verdict { UNSEEN, SKIP, COPY };
 enum event_type { FORK_EVENT = 1, VMA_EVENT = 2, EXEC_EVENT = 3 };
@@ -157,11 +161,10 @@ struct config {
 	u32 pad;
 };
 
-struct comm_key {
-	char comm[16];
-};
-
+/* What the forks of the processes of one name cost. */
 struct comm_cost {
+	char comm[16];
+	u64 taken;
 	u64 forks;
 	u64 copy_ns;
 	u64 page_table_bytes;
@@ -171,9 +174,12 @@ struct comm_cost {
 };
 
 BPF_ARRAY(slots, struct fork_slot, SLOTS);
-BPF_ARRAY(totals, struct totals, 1);
-BPF_ARRAY(config, struct config, 1);
-BPF_HASH(comms, struct comm_key, struct comm_cost, COMMS);
+BPF_F_TABLE("array", int, struct totals, totals, 1, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", int, struct config, config, 1, BPF_F_MMAPABLE);
+/* By hash of the name; one more for all the names that found no place. */
+BPF_F_TABLE("array", int, struct comm_cost, comms, COMMS + 1, BPF_F_MMAPABLE);
+/* Which of them are taken: of two CPUs that insert an index, one succeeds. */
+BPF_HASH(comm_owners, int, u8, COMMS);
 /* The least recently used go first: a child that lives long does not exec any more. */
 BPF_TABLE("lru_hash", u32, struct child, children, CHILDREN);
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);
@@ -342,21 +348,29 @@ static __always_inline int fork_enters(u64 clone_flags)
 	return 0;
 }
 
-/* Where the forks of this name are added up: its own place, or that of `other`, which
- * user space makes at the start, once the table is full. */
+/* Where the forks of this name are added up: its own place, or the last one, shared,
+ * when others took all places where it may lie. A name may get two places when it is new
+ * on two CPUs at once; user space adds them up. */
 static __always_inline struct comm_cost *cost_of(const char *comm)
 {
-	struct comm_key key, other = { .comm = "other" };
-	struct comm_cost none = {};
-	struct comm_cost *cost;
+	u64 hash = (*(u64 *)comm ^ *(u64 *)(comm + 8) * 31) * 0x9e3779b97f4a7c15ULL;
+	int others = COMMS;
+	u8 yes = 1;
 
-	__builtin_memcpy(key.comm, comm, sizeof(key.comm));
-	cost = comms.lookup(&key);
-	if (!cost) {
-		comms.insert(&key, &none);
-		cost = comms.lookup(&key);
+	for (int k = 0; k < COMM_PROBES; k++) {
+		int index = ((hash >> 48) + k) & (COMMS - 1);
+		struct comm_cost *cost = comms.lookup(&index);
+		if (!cost)
+			continue;
+		if (cost->taken && same_comm(cost->comm, comm))
+			return cost;
+		if (cost->taken || comm_owners.insert(&index, &yes))
+			continue;
+		__builtin_memcpy(cost->comm, comm, sizeof(cost->comm));
+		cost->taken = 1;
+		return cost;
 	}
-	return cost ? cost : comms.lookup(&other);
+	return comms.lookup(&others);
 }
 
 static __always_inline void charge(struct fork_slot *slot, u64 copy_ns, u64 bytes)
@@ -443,6 +457,14 @@ static __always_inline int fork_leaves(s64 ret)
 	slot->ret = ret;
 	slot->duration_ns = bpf_ktime_get_ns() - slot->start_ns;
 	finish_copy(slot);
+	if (ret > 0 && !slot->child_pid) {
+		/* child_made() was missed: the fork counts all the same, but what it
+		 * gave the child's mm is not known. */
+		add(&sum->forks_ok, 1);
+		lose(LOST_FORK_CHILD);
+		slot->child_pid = ret;
+		slot->parent_vmas = slot->child_vmas = slot->calls;
+	}
 	if (!slot->parent_vmas)
 		/* Every VMA was DONTCOPY or WIPEONFORK. */
 		slot->parent_vmas = slot->child_vmas;

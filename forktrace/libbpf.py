@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import mmap
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -60,26 +61,35 @@ def attach_trampoline(program: int) -> int:
     return _call("bpf_raw_tracepoint_open", None, program)
 
 
-def map_lookup(fd: int, index: int, value: ctypes.Structure) -> None:
-    """Read element ``index`` of an array map into ``value``."""
-    key = ctypes.c_uint32(index)
-    _call("bpf_map_lookup_elem", fd, ctypes.byref(key), ctypes.byref(value))
+class MappedArray:
+    """An array map with BPF_F_MMAPABLE (Linux 5.5, commit fc9702273e2e) as memory.
 
+    bpf() calls that read or write a map are not for a map in use: on a preemptible
+    kernel they keep kprobe programs from running (bpf_disable_instrumentation()).
+    """
 
-def map_update(fd: int, key: int | bytes, value: ctypes.Structure) -> None:
-    """Write an element: ``key`` is an array's index, or the bytes of a hash's key."""
-    place = (
-        ctypes.create_string_buffer(key, len(key))
-        if isinstance(key, bytes)
-        else ctypes.c_uint32(key)
-    )
-    _call(
-        "bpf_map_update_elem",
-        fd,
-        ctypes.byref(place),
-        ctypes.byref(value),
-        ctypes.c_uint64(0),
-    )
+    def __init__(self, fd: int, value: type[ctypes.Structure]) -> None:
+        """Map all elements, each a ``value``."""
+        self._value = value
+        self._size = ctypes.sizeof(value)
+        self.entries = map_info(fd).max_entries
+        self._memory = mmap.mmap(fd, self._size * self.entries)
+
+    def read(self, index: int = 0) -> Any:
+        """Return a copy of one element."""
+        return self._value.from_buffer_copy(self._memory, index * self._size)
+
+    def read_all(self) -> Any:
+        """Return a copy of all elements, a ctypes array."""
+        return (self._value * self.entries).from_buffer_copy(self._memory)
+
+    def write(self, value: ctypes.Structure) -> None:
+        """Replace element 0."""
+        self._memory[: self._size] = bytes(value)
+
+    def close(self) -> None:
+        """Unmap."""
+        self._memory.close()
 
 
 class MapInfo(ctypes.Structure):
@@ -100,9 +110,12 @@ def map_info(fd: int) -> MapInfo:
 
 
 class ProgramInfo(ctypes.Structure):
-    """``struct bpf_prog_info`` up to ``run_cnt``.
+    """``struct bpf_prog_info`` up to ``recursion_misses``.
 
     ``run_time_ns`` and ``run_cnt`` grow only while statistics are enabled.
+    ``recursion_misses`` counts the runs that the kernel left out: of fentry programs
+    since 5.12 (commit 9ed9e9ba2337), of kprobe programs since 6.7 (commit
+    dd8657894c11), and 0 before.
     """
 
     _fields_ = (
@@ -124,6 +137,7 @@ class ProgramInfo(ctypes.Structure):
         ("tags", ctypes.c_uint64),
         ("run_time_ns", ctypes.c_uint64),
         ("run_cnt", ctypes.c_uint64),
+        ("recursion_misses", ctypes.c_uint64),
     )
 
 
@@ -142,35 +156,6 @@ def _info(fd: int, info: _Info) -> _Info:
 def enable_statistics() -> int:
     """Have the kernel time every BPF program while the returned descriptor is open."""
     return _call("bpf_enable_stats", 0)
-
-
-def map_items(
-    fd: int, key: type[ctypes.Array[ctypes.c_char]], value: type[ctypes.Structure]
-) -> list[tuple[bytes, Any]]:
-    """Read a whole hash map whose keys are bytes, element by element.
-
-    An element that is deleted meanwhile is left out.
-    """
-    items: list[tuple[bytes, Any]] = []
-    current, following, content = key(), key(), value()
-    previous = None
-    while True:
-        try:
-            _call("bpf_map_get_next_key", fd, previous, ctypes.byref(following))
-        except OSError:
-            return items
-        try:
-            _call(
-                "bpf_map_lookup_elem",
-                fd,
-                ctypes.byref(following),
-                ctypes.byref(content),
-            )
-            items.append((bytes(following), value.from_buffer_copy(content)))
-        except OSError:
-            pass
-        ctypes.memmove(current, following, ctypes.sizeof(key))
-        previous = ctypes.byref(current)
 
 
 _SAMPLE = ctypes.CFUNCTYPE(

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from forktrace.model import Exec, Fork
 from forktrace.stop import Stop, notify_ready
@@ -38,6 +39,46 @@ class Show:
     discard: Callable[[Exec], None]
 
 
+class Discards:
+    """Lets through the execs of children whose fork was shown, after that fork.
+
+    A child may call exec before its parent returns from fork, so either may be first.
+    The oldest that still wait are forgotten beyond ``_WAITING``: most children never
+    call exec.
+    """
+
+    _WAITING = 8192
+
+    def __init__(self, show: Callable[[Exec], None]) -> None:
+        """Hand over to ``show``."""
+        self._show = show
+        self._shown: dict[int, None] = {}
+        self._early: dict[int, Exec] = {}
+
+    def fork_shown(self, child_pid: int) -> None:
+        """Note a fork that was shown."""
+        early = self._early.pop(child_pid, None)
+        if early:
+            self._show(early)
+        elif child_pid:
+            self._shown[child_pid] = None
+            _bound(self._shown, self._WAITING)
+
+    def exec(self, discard: Exec) -> None:
+        """Show it, or keep it until its fork is shown."""
+        if discard.pid in self._shown:
+            del self._shown[discard.pid]
+            self._show(discard)
+        else:
+            self._early[discard.pid] = discard
+            _bound(self._early, self._WAITING)
+
+
+def _bound(waiting: dict[int, Any], most: int) -> None:
+    while len(waiting) > most:
+        del waiting[next(iter(waiting))]
+
+
 def trace(
     wanted: Wanted,
     bounds: Bounds,
@@ -47,6 +88,7 @@ def trace(
 ) -> None:
     """Trace until a bound is met or a signal comes, then say what there was."""
     stop = Stop()
+    discards = Discards(show.discard)
     shown = 0
 
     def deliver(fork: Fork) -> None:
@@ -54,15 +96,12 @@ def trace(
         if stop or fork.duration_ns < bounds.min_duration_ns:
             return
         show.fork(fork)
+        discards.fork_shown(fork.child_pid)
         shown += 1
         if bounds.count and shown >= bounds.count:
             stop.set()
 
-    def deliver_exec(discard: Exec) -> None:
-        if shown and not stop:
-            show.discard(discard)
-
-    with Session(attach, decision, wanted, deliver, deliver_exec) as session:
+    with Session(attach, decision, wanted, deliver, discards.exec) as session:
         announce(session)
         deadline = time.monotonic() + (bounds.seconds or float("inf"))
         warned = False

@@ -63,6 +63,7 @@ class Btf:
                 "Install a libbpf1 as new as this kernel.",
             )
         self._handle: int = handle
+        self._enumerated: list[tuple[str, int]] | None = None
 
     @classmethod
     def of_running_kernel(cls) -> Btf:
@@ -142,12 +143,15 @@ class Btf:
 
         The names come whole and in the kernel's order. ``VMA_`` and ``_BIT`` give
         the numbers of the bits of vm_flags from Linux 6.19 on, nothing before.
-        Walks all types: about 100 ms.
+        Walks all types, about 100 ms, the first time.
         """
+        if self._enumerated is None:
+            self._enumerated = [
+                pair for enum in self._enums() for pair in self._enumerators(enum)
+            ]
         return {
             name: value
-            for enum in self._enums()
-            for name, value in self._enumerators(enum)
+            for name, value in self._enumerated
             if name.startswith(prefix) and name.endswith(suffix)
         }
 

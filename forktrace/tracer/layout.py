@@ -21,6 +21,7 @@ BUCKET_BOUNDS_NS = (
 LOST_STAGES = (
     "fork_slot",
     "fork_entry",
+    "fork_child",
     "fork_return",
     "copy_entry",
     "copy_return",
@@ -31,6 +32,14 @@ LOST_STAGES = (
 )
 """``enum lost`` in order: where something can be missed, each counted."""
 
+MISSED = {
+    "fork": (("child_made",), "fork_child"),
+    "copy": (("copy_entry", "kfunc__copy_page_range"), "copy_entry"),
+    "exec": (("child_execs",), None),
+}
+"""Stages that no program of ours can count, for none ran: which one was left out, and
+the stage that counts how often another made up for it."""
+
 SOURCES = ("rule", "return", "branch")
 """``enum source`` in order."""
 
@@ -40,7 +49,7 @@ VMA_EVENT = 2
 EXEC_EVENT = 3
 COMM_LEN = 16
 OTHER = b"other"
-"""Where names are added up that the full table has no place for."""
+"""What the last place of the table of names is called, which the rest share."""
 
 
 class Row(Structure):
@@ -93,6 +102,8 @@ class CommCost(Structure):
     """``struct comm_cost``."""
 
     _fields_ = (
+        ("comm", c_char * COMM_LEN),
+        ("taken", c_uint64),
         ("forks", c_uint64),
         ("copy_ns", c_uint64),
         ("page_table_bytes", c_uint64),
@@ -197,6 +208,10 @@ class Layout:
         """How many forks can be under way at once: a power of two, in 8 MiB."""
         most = (8 << 20) // ctypes.sizeof(self.ForkSlot)
         return min(1024, 1 << (most.bit_length() - 1))
+
+    def mapped(self) -> dict[str, type[Structure]]:
+        """Return the maps that user space reads and writes, and their values."""
+        return {"totals": self.KernelTotals, "config": Config, "comms": CommCost}
 
     def value_sizes(self) -> dict[str, int]:
         """Return the size in bytes that each map's value must have."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from forktrace.kernel.flags import FlagNames
@@ -32,6 +33,8 @@ from forktrace.tracer.layout import (
     EXEC_EVENT,
     FORK_EVENT,
     LOST_STAGES,
+    MISSED,
+    OTHER,
     SOURCES,
     VMA_EVENT,
     Child,
@@ -101,11 +104,16 @@ class Naming:
 
 def totals_of(
     raw: Any,
-    comms: list[tuple[bytes, Any]],
+    comms: Sequence[Any],
     naming: Naming,
+    *,
+    missed: Mapping[str, int] = MappingProxyType({}),
     programs: tuple[ProgramCost, ...] = (),
 ) -> Totals:
-    """Return the model of ``struct totals`` and the map of names."""
+    """Return the model of ``struct totals`` and of the table of names.
+
+    ``missed`` is how many runs of each program the kernel left out.
+    """
     forks: dict[Outcome, int] = {"ok": raw.forks_ok, "failed": raw.forks_failed}
     checks: dict[tuple[Source, str], int] = {}
     for source in _WITNESSES:
@@ -124,20 +132,51 @@ def totals_of(
         triggers=triggers,
         fork_duration=Histogram(BUCKET_BOUNDS_NS, tuple(raw.fork_buckets), raw.fork_ns),
         copy_duration=Histogram(BUCKET_BOUNDS_NS, tuple(raw.copy_buckets), raw.copy_ns),
-        lost=dict(zip(LOST_STAGES, raw.lost)),
+        lost=_lost(raw, missed),
         programs=programs,
         decision_checks=checks,
         exec_discards=_discards(raw),
-        processes=tuple(
-            ProcessCost(
-                decode_comm(key),
-                cost.forks,
-                cost.copy_ns,
-                cost.page_table_bytes,
-                _discards(cost),
+        processes=_processes(comms),
+    )
+
+
+def _lost(raw: Any, missed: Mapping[str, int]) -> dict[str, int]:
+    """Return what was lost by stage; of what was missed as a whole, the most it can be.
+
+    A run that was left out may have been for a thread, or for a fork that is not
+    followed, and then nothing was lost.
+    """
+    lost = dict(zip(LOST_STAGES, raw.lost))
+    for stage, (programs, made_up) in MISSED.items():
+        runs = sum(missed.get(program, 0) for program in programs)
+        lost[stage] = max(0, runs - lost.get(made_up or "", 0))
+    return lost
+
+
+def _processes(comms: Sequence[Any]) -> tuple[ProcessCost, ...]:
+    """Return the cost of each name; the last place is that of all the others.
+
+    One name may have several places: they are added up, and so is a process that is
+    really called ``other``.
+    """
+    costs: dict[bytes, list[int]] = {OTHER: [0] * 6}
+    for place, cost in enumerate(comms):
+        last = place == len(comms) - 1
+        if not (cost.taken or last):
+            continue
+        sums = costs.setdefault(OTHER if last else cost.comm, [0] * 6)
+        for n, value in enumerate(
+            (
+                *(cost.forks, cost.copy_ns, cost.page_table_bytes),
+                *(cost.discards, cost.discarded_ns, cost.discarded_bytes),
             )
-            for key, cost in comms
-        ),
+        ):
+            sums[n] += value
+    return tuple(
+        ProcessCost(
+            decode_comm(comm), sums[0], sums[1], sums[2], ExecDiscards(*sums[3:])
+        )
+        for comm, sums in costs.items()
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ from forktrace import libbpf
 from forktrace.cgroups import CgroupPaths
 from forktrace.kernel.btf import Btf
 from forktrace.kernel.running import RunningKernel
+from forktrace.libbpf import program_info
 from forktrace.model import Exec, Fork, KernelInfo, ProgramCost, Totals
 from forktrace.tracer import backend, program
 from forktrace.tracer.attach import Probes
 from forktrace.tracer.backend import AttachMode
-from forktrace.tracer.layout import COMM_LEN, OTHER, SOURCES, CommCost, Config, Layout
+from forktrace.tracer.layout import COMM_LEN, SOURCES, Config, Layout
 from forktrace.tracer.maps import Assembler, Naming, totals_of
 from forktrace.tracer.unseen import with_unseen
 from forktrace.tracer.witness import Witness, find_witness, require_witness
@@ -72,6 +72,7 @@ class Session:
         self._witness_probes = Probes()
         self._ring: libbpf.RingBuffer | None = None
         self._loaded: program.Loaded | None = None
+        self._maps: dict[str, libbpf.MappedArray] = {}
         self._statistics: int | None = None
         try:
             with Btf.of_running_kernel() as btf:
@@ -82,10 +83,11 @@ class Session:
                 )
             self._naming = Naming(self.kernel.rule, self.kernel.names)
             self.witness = self._choose_witness(decision)
+            self._maps = {
+                name: libbpf.MappedArray(self._fd(name), value)
+                for name, value in self._layout.mapped().items()
+            }
             self._listen(deliver, deliver_exec)
-            libbpf.map_update(
-                self._fd("comms"), OTHER.ljust(COMM_LEN, b"\0"), CommCost()
-            )
             self.observe(decision != "rule")
             if self._wanted.self_stats:
                 self._statistics = libbpf.enable_statistics()
@@ -160,17 +162,18 @@ class Session:
 
     def totals(self) -> Totals:
         """Return the sums since the start, as the kernel holds them now."""
-        comms = libbpf.map_items(self._fd("comms"), ctypes.c_char * COMM_LEN, CommCost)
-        return totals_of(self._raw_totals(), comms, self._naming, self._programs_cost())
-
-    def _programs_cost(self) -> tuple[ProgramCost, ...]:
-        """Ask the kernel only when it keeps the time at all."""
-        if self._statistics is None:
-            return ()
-        costs = {name: libbpf.program_info(fd) for name, fd in self._programs().items()}
-        return tuple(
-            ProgramCost(name, cost.run_time_ns, cost.run_cnt)
-            for name, cost in costs.items()
+        timed = self._statistics is not None
+        programs = {name: program_info(fd) for name, fd in self._programs().items()}
+        return totals_of(
+            self._raw_totals(),
+            self._maps["comms"].read_all(),
+            self._naming,
+            missed={n: info.recursion_misses for n, info in programs.items()},
+            programs=tuple(
+                ProgramCost(name, info.run_time_ns, info.run_cnt)
+                for name, info in programs.items()
+                if timed
+            ),
         )
 
     def disagreement(self) -> str | None:
@@ -197,6 +200,9 @@ class Session:
         if self._ring:
             self._ring.close()
             self._ring = None
+        for mapped in self._maps.values():
+            mapped.close()
+        self._maps = {}
         if self._statistics is not None:
             os.close(self._statistics)
             self._statistics = None
@@ -223,9 +229,7 @@ class Session:
         return self._loaded.maps[name]
 
     def _raw_totals(self) -> Any:
-        raw = self._layout.KernelTotals()
-        libbpf.map_lookup(self._fd("totals"), 0, raw)
-        return raw
+        return self._maps["totals"].read()
 
     def _configure(self, *, observing: bool) -> None:
         wanted = self._wanted
@@ -241,7 +245,7 @@ class Session:
             comm=comm,
             comm_set=wanted.comm is not None,
         )
-        libbpf.map_update(self._fd("config"), 0, config)
+        self._maps["config"].write(config)
 
 
 def _gap_ns(events_a_second: int) -> int:

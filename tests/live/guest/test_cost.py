@@ -7,8 +7,11 @@ import os
 import resource
 import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,7 @@ pytestmark = pytest.mark.thorough
 PORT = 19437
 PAGE = 4096
 # Emulated CPUs take turns here, and a fork takes milliseconds.
-STORM_PROCESSES, STORM_FORKS = 8, 60
+STORM_PROCESSES, STORM_FORKS = 8, 250
 
 
 @pytest.fixture(scope="module", params=["fentry", "kprobe"])
@@ -52,27 +55,93 @@ def pair(
 
 
 def test_a_storm_is_counted_exactly(pair: tuple[Forktrace, Forktrace]) -> None:
-    _, trace = pair
-    storm = Workload(
-        "fork_storm",
-        *("--processes", str(STORM_PROCESSES), "--forks", str(STORM_FORKS)),
-    )
-    try:
+    """While the metrics are scraped as fast as they come."""
+    run, trace = pair
+    with fork_storm(STORM_FORKS) as storm, scraped_without_pause():
         before, seen = scrape(PORT), len(trace.forks())
+        held = map_memory(run)
         made = storm.ask("go")["forks"]
         time.sleep(1)
         after = scrape(PORT)
-    finally:
-        storm.close()
     assert made >= STORM_PROCESSES * STORM_FORKS
     counted = growth(before, after, "forktrace_forks_total", outcome="ok")
-    assert counted == made
-    lost = sum(
-        growth(before, after, "forktrace_lost_total", stage=stage)
-        for stage in ("fork_slot", "fork_entry", "fork_return", "fork_event")
+    assert (counted, lost(before, after, "fork")) == (made, 0)
+    unseen = lost(before, after, "fork_slot", "fork_entry", "fork_return", "fork_event")
+    wait_until(lambda: len(trace.forks()) - seen + unseen >= made, 60)
+    assert len(trace.forks()) - seen + unseen == made
+    assert map_memory(run) == held > 0
+
+
+@contextmanager
+def fork_storm(forks: int) -> Iterator[Workload]:
+    """Processes that stand ready to make ``forks`` forks each."""
+    storm = Workload(
+        "fork_storm", "--processes", str(STORM_PROCESSES), "--forks", str(forks)
     )
-    wait_until(lambda: len(trace.forks()) - seen + lost >= made, 30)
-    assert len(trace.forks()) - seen + lost == made
+    try:
+        yield storm
+    finally:
+        storm.close()
+
+
+@contextmanager
+def scraped_without_pause() -> Iterator[None]:
+    ended = threading.Event()
+
+    def scrapes() -> None:
+        while not ended.wait(0.05):
+            scrape(PORT)
+
+    thread = threading.Thread(target=scrapes)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def lost(before: Samples, after: Samples, *stages: str) -> float:
+    return sum(
+        growth(before, after, "forktrace_lost_total", stage=stage) for stage in stages
+    )
+
+
+def map_memory(run: Forktrace) -> int:
+    """Return the bytes of kernel memory that the daemon's BPF maps hold."""
+    infos = Path(f"/proc/{run.process.pid}/fdinfo").iterdir()
+    return sum(
+        int(line.split()[1])
+        for info in infos
+        for line in info.read_text().splitlines()
+        if line.startswith("memlock:")
+    )
+
+
+def test_what_another_users_map_calls_hide_is_counted(
+    pair: tuple[Forktrace, Forktrace],
+) -> None:
+    """No kprobe program runs where a task was preempted within such a call."""
+    assert pair
+    with fork_storm(100) as storm, another_user_of_bpf_maps():
+        before = scrape(PORT)
+        made = storm.ask("go")["forks"]
+        time.sleep(1)
+        after = scrape(PORT)
+    counted = growth(before, after, "forktrace_forks_total", outcome="ok")
+    assert counted <= made <= counted + lost(before, after, "fork")
+
+
+@contextmanager
+def another_user_of_bpf_maps() -> Iterator[None]:
+    """A process that reads a map of its own all the time, as monitoring tools do."""
+    other = subprocess.Popen([sys.executable, "-m", "tests.live.guest.map_reader"])
+    try:
+        yield
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
 
 
 LARGE = ("anon", "maybe_guard", "uffd_wp_event_fork", "hugetlb_shared", "shmem")
@@ -124,6 +193,62 @@ def test_a_fork_that_is_refused_is_reported_with_its_errno(
     failed = _failed(trace, seen)
     assert {fork["errno"] for fork in failed} == {"EAGAIN"}
     assert {fork["child_pid"] for fork in failed} == {0}
+
+
+OUT_OF_MEMORY = """
+import mmap, pathlib, sys
+from forktrace.kinds import fork_once
+group, root = pathlib.Path(sys.argv[1]) / "cgroup.procs", pathlib.Path(sys.argv[2])
+memory = mmap.mmap(-1, 1 << 30, flags=mmap.MAP_PRIVATE)
+memory.madvise(mmap.MADV_NOHUGEPAGE)
+for place in range(0, len(memory), 2 << 20):
+    memory[place] = 1
+pathlib.Path("/proc/self/oom_score_adj").write_text("-1000")
+group.write_text("0")
+try:
+    fork_once()
+finally:
+    (root / "cgroup.procs").write_text("0")
+"""
+"""A page in each of 512 page tables, which a fork then must copy within 1 MiB."""
+
+
+def test_a_fork_that_runs_out_of_memory_half_way_is_reported(
+    pair: tuple[Forktrace, Forktrace], tmp_path: Path
+) -> None:
+    _, trace = pair
+    seen = len(trace.forks())
+    with cgroup(tmp_path) as (root, group):
+        (group / "memory.max").write_text(str(1 << 20))
+        forker = subprocess.Popen(
+            [sys.executable, "-c", OUT_OF_MEMORY, str(group), str(root)],
+            stderr=subprocess.PIPE,
+        )
+        _, errors = forker.communicate(timeout=120)
+        assert b"Cannot allocate memory" in errors, errors
+    wait_until(lambda: any(_failed(trace, seen)), 30)
+    (fork,) = _failed(trace, seen)
+    assert (fork["pid"], fork["errno"]) == (forker.pid, "ENOMEM")
+    assert 0 < fork["page_table_bytes"] < 1 << 20
+    assert fork["vmas"]["copy"] > 0
+
+
+@contextmanager
+def cgroup(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """The root of the cgroups with the memory controller, and one of them."""
+    root = folder / "cgroups"
+    root.mkdir()
+    subprocess.run(["mount", "-t", "cgroup2", "none", str(root)], check=True)
+    try:
+        (root / "cgroup.subtree_control").write_text("+memory")
+        group = root / "small"
+        group.mkdir()
+        try:
+            yield root, group
+        finally:
+            group.rmdir()
+    finally:
+        subprocess.run(["umount", str(root)], check=True)
 
 
 def test_a_fork_killed_half_way_is_reported_and_leaves_no_slot(

@@ -11,6 +11,7 @@ from forktrace.model import Exec, Fork, TriggerCost, VmaCounts
 from forktrace.tracer.layout import (
     EXEC_EVENT,
     FORK_EVENT,
+    LOST_STAGES,
     VMA_EVENT,
     Child,
     CommCost,
@@ -116,15 +117,39 @@ def test_totals_show_every_single_bit_from_the_start() -> None:
 
 def test_totals_are_those_of_the_kernel() -> None:
     raw = LAYOUT.KernelTotals(forks_ok=3, forks_failed=1, skip=2, observed_forks=1)
-    raw.lost[7], raw.agree[2], raw.disagree[1] = 7, 8, 9
+    raw.lost[8], raw.agree[2], raw.disagree[1] = 7, 8, 9
     raw.rows[GUARD].vmas = 6
-    totals = totals_of(raw, [(b"sh\0junk", CommCost(2, 30, 4096))], NAMING)
+    totals = totals_of(raw, [], NAMING)
     assert totals.forks == {"ok": 3, "failed": 1}
     assert totals.vmas == VmaCounts(copy=6, skip=2)
     assert totals.lost["vma_event"] == 7
     assert totals.decision_checks["branch", "agree"] == 8
     assert totals.decision_checks["return", "disagree"] == 9
-    assert totals.processes[0].comm == "sh"
+
+
+def test_what_ran_for_nobody_counts_as_lost_unless_another_made_up_for_it() -> None:
+    raw = LAYOUT.KernelTotals()
+    raw.lost[LOST_STAGES.index("fork_child")] = 2
+    raw.lost[LOST_STAGES.index("copy_entry")] = 9
+    missed = {"child_made": 5, "kfunc__copy_page_range": 7, "child_execs": 1}
+    lost = totals_of(raw, [], NAMING, missed=missed).lost
+    assert (lost["fork"], lost["copy"], lost["exec"]) == (3, 0, 1)
+
+
+def test_names_in_two_places_are_added_up_and_the_last_place_is_the_others() -> None:
+    places = [
+        CommCost(b"sh", 1, forks=2, copy_ns=30, page_table_bytes=4096, discards=1),
+        CommCost(b"never", 0),
+        CommCost(b"", 1, forks=1),
+        CommCost(b"sh", 1, forks=5),
+        CommCost(b"other", 1, forks=10),
+        CommCost(b"", 0, forks=100),
+    ]
+    shown = totals_of(LAYOUT.KernelTotals(), places, NAMING).processes
+    assert {cost.comm: cost.forks for cost in shown} == {"other": 110, "": 1, "sh": 7}
+    (shell,) = (cost for cost in shown if cost.comm == "sh")
+    assert (shell.copy_ns, shell.page_table_bytes) == (30, 4096)
+    assert shell.exec_discards.discards == 1
 
 
 def test_errno_has_the_kernels_own_names_too() -> None:
