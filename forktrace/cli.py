@@ -102,6 +102,12 @@ def run(
             help="TLS and basic auth, in the format of Prometheus's exporter-toolkit.",
         ),
     ] = None,
+    textfile: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="DIR", help="Write forktrace.prom there too, for node_exporter."
+        ),
+    ] = None,
     attach: AttachOption = Attach.auto,
     decision: DecisionOption = Decision.auto,
     self_stats: SelfStatsOption = False,
@@ -113,7 +119,13 @@ def run(
     _require_traceable()
     daemon.run(
         daemon.Options(
-            listen, max_comms, web_config, attach.value, decision.value, self_stats
+            listen=listen,
+            max_comms=max_comms,
+            web_config=web_config,
+            textfile=textfile,
+            attach=attach.value,
+            decision=decision.value,
+            self_stats=self_stats,
         )
     )
 

@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from prometheus_client.registry import Collector
+
+from forktrace.errors import ForktraceError
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
 from forktrace.exporter.page import LATEST_FORKS, landing_page
+from forktrace.exporter.textfile import write_textfile
 from forktrace.exporter.web import serve
 from forktrace.model import Fork
 from forktrace.stop import Stop
@@ -24,6 +28,7 @@ TICK_MS = 500
 FIRST_AUDIT_SECONDS = 10.0
 AUDIT_SECONDS = 1.0
 AUDIT_EVERY_SECONDS = 60.0
+TEXTFILE_SECONDS = 15.0
 SAMPLES_A_SECOND = 10
 """How many forks a second are looked at one by one, for the page; all are counted."""
 
@@ -35,6 +40,7 @@ class Options:
     listen: str
     max_comms: int
     web_config: Path | None
+    textfile: Path | None
     attach: AttachMode
     decision: DecisionMode
     self_stats: bool
@@ -102,9 +108,14 @@ def run(options: Options) -> None:
         try:
             audited = options.decision == "auto"
             announce(session, audited=audited)
-            scheme = "https" if server.uses_tls else "http"
-            print(f"Metrics on {scheme}://{options.listen}/metrics", file=sys.stderr)
-            _watch(session, stop, audited=audited)
+            host = options.listen.strip().rpartition(":")[0] or "localhost"
+            print(
+                f"Metrics on {server.scheme}://{host}:{server.port}/metrics",
+                file=sys.stderr,
+            )
+            written = Textfile(collector, options.textfile, time.monotonic())
+            _watch(session, stop, written, audited=audited)
+            written.write()
         finally:
             server.close()
         session.detach()
@@ -112,8 +123,45 @@ def run(options: Options) -> None:
     print(*lines.summary(totals), sep="\n", flush=True)
 
 
-def _watch(session: Session, stop: Stop, *, audited: bool) -> None:
-    """Keep the windows, the warning and the live table going until it is time."""
+class Textfile:
+    """The metrics as a file too, for hosts whose node_exporter is all that is scraped.
+
+    A directory that cannot be written is an error at the start; later, when the disk
+    is full say, it is one warning, and tracing goes on.
+    """
+
+    def __init__(
+        self, collector: Collector, directory: Path | None, now: float
+    ) -> None:
+        """Write the first one; without a directory, never any."""
+        self._collector = collector
+        self._directory = directory
+        self._due = now + TEXTFILE_SECONDS
+        self._failed = False
+        if directory:
+            write_textfile(collector, directory)
+
+    def tick(self, now: float) -> None:
+        """Write when it is time."""
+        if now >= self._due:
+            self._due = now + TEXTFILE_SECONDS
+            self.write()
+
+    def write(self) -> None:
+        """Write now, or warn that it cannot be done."""
+        if not self._directory:
+            return
+        try:
+            write_textfile(self._collector, self._directory)
+            self._failed = False
+        except ForktraceError as error:
+            if not self._failed:
+                print(f"forktrace: warning: {error.message}", file=sys.stderr)
+            self._failed = True
+
+
+def _watch(session: Session, stop: Stop, textfile: Textfile, *, audited: bool) -> None:
+    """Keep windows, warning, textfile and live table going until it is time."""
     audit = AuditWindows(session, time.monotonic()) if audited else None
     warned = False
     with LiveTable(sys.stdout) as table:
@@ -121,6 +169,7 @@ def _watch(session: Session, stop: Stop, *, audited: bool) -> None:
             session.poll(TICK_MS)
             if audit:
                 audit.tick(time.monotonic())
+            textfile.tick(time.monotonic())
             warned = warned or warn_of_disagreement(session)
             table.show(session.totals)
             # A burst of samples wakes poll early; there is nothing to hurry for.

@@ -77,7 +77,7 @@ class Server:
     ) -> None:
         """Serve on a socket that listens already."""
         self.port: int = listener.getsockname()[1]
-        self.uses_tls = config.now().tls is not None
+        self.scheme = "https" if config.now().tls else "http"
         self._http = _HttpServer(listener, registry, page, config)
         self._thread = threading.Thread(
             target=self._http.serve_forever,

@@ -6,6 +6,7 @@ Both come from one C source and give the same results; fentry costs less than ha
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from forktrace import libbpf
@@ -14,6 +15,7 @@ from forktrace.kernel.btf import Btf
 from forktrace.kernel.running import RunningKernel
 from forktrace.tracer import program
 from forktrace.tracer.attach import Probes
+from forktrace.tracer.child import in_child
 from forktrace.tracer.layout import Layout
 from forktrace.tracer.macros import macros
 
@@ -44,29 +46,47 @@ _FORK_KPROBES = (
 _PAGE = 4096
 
 
-def load(
-    btf: Btf,
-    kernel: RunningKernel,
-    layout: Layout,
-    mode: AttachMode,
-    ring_bytes: int,
-) -> tuple[Attached, program.Loaded]:
-    """Load for the first way of ``mode`` that the kernel accepts.
+@dataclass(frozen=True)
+class Prepared:
+    """What stands ready to be attached, for which kernel and in which way."""
+
+    kernel: RunningKernel
+    attached: Attached
+    loaded: program.Loaded
+
+
+def prepare(mode: AttachMode, ring_bytes: int) -> Prepared:
+    """Read the kernel, and load for the first way of ``mode`` that it accepts.
 
     ``ring_bytes`` is a power of two. Raises Unsupported with the last refusal.
     """
+
+    def work() -> tuple[Prepared, list[int]]:
+        with Btf.of_running_kernel() as btf:
+            kernel = RunningKernel.read(btf)
+            way, loaded = _first(btf, kernel, mode, ring_bytes)
+        return Prepared(kernel, way, loaded), loaded.fds()
+
+    prepared, fds = in_child(work)
+    return replace(prepared, loaded=prepared.loaded.with_fds(fds))
+
+
+def _first(
+    btf: Btf, kernel: RunningKernel, mode: AttachMode, ring_bytes: int
+) -> tuple[Attached, program.Loaded]:
     ways = _BOTH if mode == "auto" else (mode,)
     for way in ways[:-1]:
         try:
-            return way, _load(btf, kernel, layout, way, ring_bytes)
+            return way, _load(btf, kernel, way, ring_bytes)
         except Unsupported:
             continue
-    return ways[-1], _load(btf, kernel, layout, ways[-1], ring_bytes)
+    return ways[-1], _load(btf, kernel, ways[-1], ring_bytes)
 
 
 def _load(
-    btf: Btf, kernel: RunningKernel, layout: Layout, way: Attached, ring_bytes: int
+    btf: Btf, kernel: RunningKernel, way: Attached, ring_bytes: int
 ) -> program.Loaded:
+    layout = Layout(len(kernel.rule.bits))
     fentry = way == "fentry"
     defined = macros(
         btf, kernel.rule, layout, fentry=fentry, ring_pages=ring_bytes // _PAGE
@@ -108,11 +128,10 @@ def attach(way: Attached, programs: Mapping[str, int]) -> Probes:
 
 def available_attach(btf: Btf, kernel: RunningKernel) -> tuple[Attached, ...]:
     """Return the ways whose programs this kernel really loads and attaches."""
-    layout = Layout(len(kernel.rule.bits))
     found: list[Attached] = []
     for way in _BOTH:
         try:
-            loaded = _load(btf, kernel, layout, way, _PAGE)
+            loaded = _load_in_child(btf, kernel, way)
             try:
                 attach(way, loaded.programs).close()
             finally:
@@ -121,3 +140,12 @@ def available_attach(btf: Btf, kernel: RunningKernel) -> tuple[Attached, ...]:
             continue
         found.append(way)
     return tuple(found)
+
+
+def _load_in_child(btf: Btf, kernel: RunningKernel, way: Attached) -> program.Loaded:
+    def work() -> tuple[program.Loaded, list[int]]:
+        loaded = _load(btf, kernel, way, _PAGE)
+        return loaded, loaded.fds()
+
+    loaded, fds = in_child(work)
+    return loaded.with_fds(fds)

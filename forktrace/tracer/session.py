@@ -9,8 +9,6 @@ from typing import Any, Literal
 
 from forktrace import libbpf
 from forktrace.cgroups import CgroupPaths
-from forktrace.kernel.btf import Btf
-from forktrace.kernel.running import RunningKernel
 from forktrace.libbpf import program_info
 from forktrace.model import Exec, Fork, KernelInfo, ProgramCost, Totals
 from forktrace.tracer import backend, program
@@ -75,12 +73,10 @@ class Session:
         self._maps: dict[str, libbpf.MappedArray] = {}
         self._statistics: int | None = None
         try:
-            with Btf.of_running_kernel() as btf:
-                self.kernel = RunningKernel.read(btf)
-                self._layout = Layout(len(self.kernel.rule.bits))
-                self.attached, self._loaded = backend.load(
-                    btf, self.kernel, self._layout, attach, self._wanted.ring_bytes
-                )
+            prepared = backend.prepare(attach, self._wanted.ring_bytes)
+            self.kernel, self.attached = prepared.kernel, prepared.attached
+            self._loaded = prepared.loaded
+            self._layout = Layout(len(self.kernel.rule.bits))
             self._naming = Naming(self.kernel.rule, self.kernel.names)
             self.witness = self._choose_witness(decision)
             self._maps = {

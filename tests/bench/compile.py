@@ -12,15 +12,12 @@ BCC programs do. That kernel need not be this one: nothing runs.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from unittest.mock import patch
 
 from forktrace.errors import ForktraceError
-from forktrace.kernel.btf import Btf
-from forktrace.kernel.running import RunningKernel
 from forktrace.tracer import backend, macros, program
-from forktrace.tracer.layout import Layout
 
 RING_BYTES = 1 << 20
 
@@ -41,7 +38,7 @@ def load_with(headers: Path) -> Callable[..., program.Loaded]:
     }
 
     def load(
-        text: str, programs: Mapping[str, str], maps: tuple[str, ...]
+        text: str, programs: Mapping[str, str], maps: Sequence[str]
     ) -> program.Loaded:
         lines = text.splitlines()
         for number, line in enumerate(lines):
@@ -58,11 +55,8 @@ def main() -> int:
     """Compile and load; return the exit status."""
     load = load_with(Path(sys.argv[1])) if sys.argv[1:] else program.load
     try:
-        with Btf.of_running_kernel() as btf, patch.object(program, "load", load):
-            kernel = RunningKernel.read(btf)
-            layout = Layout(len(kernel.rule.bits))
-            _, loaded = backend.load(btf, kernel, layout, "kprobe", RING_BYTES)
-            loaded.close()
+        with patch.object(program, "load", load):
+            backend.prepare("kprobe", RING_BYTES).loaded.close()
     except ForktraceError as error:
         print(error.message, error.details or "", sep="\n", file=sys.stderr)
         return error.exit_status

@@ -1,8 +1,14 @@
-"""When ``run`` has the rule checked: ten seconds, then one in each minute."""
+"""When ``run`` has the rule checked, and when it writes its textfile."""
 
 from __future__ import annotations
 
-from forktrace.daemon import AuditWindows
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from forktrace.daemon import AuditWindows, Textfile
+from forktrace.errors import ForktraceError
 
 
 class Session:
@@ -43,3 +49,47 @@ def test_between_windows_the_witness_is_asked_to_leave() -> None:
     windows.tick(10.0)
     windows.tick(11.0)
     assert session.retired == 2
+
+
+def counter() -> Counter:
+    return Counter("forks", "Forks.", registry=CollectorRegistry())
+
+
+def test_the_textfile_is_there_at_once_and_renewed_every_15_seconds(
+    tmp_path: Path,
+) -> None:
+    forks = counter()
+    textfile = Textfile(forks, tmp_path, now=100.0)
+    written = tmp_path / "forktrace.prom"
+    assert "forks_total 0.0" in written.read_text()
+    forks.inc()
+    textfile.tick(114.9)
+    assert "forks_total 0.0" in written.read_text()
+    textfile.tick(115.0)
+    assert "forks_total 1.0" in written.read_text()
+
+
+def test_a_directory_that_is_not_there_is_an_error_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ForktraceError, match="No such file"):
+        Textfile(counter(), tmp_path / "missing", now=0.0)
+
+
+def test_one_that_goes_away_later_is_one_warning_until_it_is_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "textfiles"
+    directory.mkdir()
+    textfile = Textfile(counter(), directory, now=0.0)
+    (directory / "forktrace.prom").unlink()
+    directory.rmdir()
+    textfile.write()
+    textfile.write()
+    assert capsys.readouterr().err.count("forktrace: warning: Cannot write") == 1
+    directory.mkdir()
+    textfile.write()
+    assert (directory / "forktrace.prom").exists()
+
+
+def test_without_a_directory_nothing_is_written(tmp_path: Path) -> None:
+    Textfile(counter(), None, now=0.0).tick(1e9)
+    assert not list(tmp_path.iterdir())

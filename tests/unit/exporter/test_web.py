@@ -323,7 +323,7 @@ def test_right_password_in_wrong_one_out(start: Start, tmp_path: Path) -> None:
         assert status_of(url, *trust) == "401"
         assert status_of(url, *trust, "-u", "alice:wrong") == "401"
         assert status_of(url, *trust, "-u", "alice:secret") == "200"
-    assert server.uses_tls
+    assert server.scheme == "https"
 
 
 @needs_curl

@@ -1,0 +1,87 @@
+"""Do a piece of work in a short-lived child: its result comes back, its memory goes.
+
+LLVM, the disassembler and the kernel's BTF take some 90 MB, which Python never gives
+back. File descriptors that the work opened come over a Unix socket.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn, TypeVar
+
+from forktrace.errors import ForktraceError
+
+Result = TypeVar("Result")
+Work = Callable[[], "tuple[Result, Sequence[int]]"]
+
+SECONDS = 60.0
+"""How long the work may take before it counts as hung."""
+
+_MAX_FDS = 64
+_MAX_BYTES = 1 << 17
+
+
+def in_child(work: Work[Result]) -> tuple[Result, list[int]]:
+    """Return what ``work`` returns: a result that can be pickled, and descriptors.
+
+    A ForktraceError of the work is raised here, and what it wrote to stdout and stderr
+    (a compiler's or the verifier's log) is the error's details.
+    """
+    ours, childs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    log = os.memfd_create("forktrace-log")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        _child(childs, log, work)
+    childs.close()
+    try:
+        ours.settimeout(SECONDS)
+        message, fds, _, _ = socket.recv_fds(ours, _MAX_BYTES, _MAX_FDS)
+    except TimeoutError:
+        os.kill(pid, signal.SIGKILL)
+        raise ForktraceError(
+            f"Compiling the BPF program took more than {SECONDS:.0f} s.",
+            "The host may be overloaded; try again, or with --debug.",
+        ) from None
+    finally:
+        ours.close()
+        os.waitpid(pid, 0)
+        written = os.pread(log, 1 << 20, 0).decode(errors="replace")
+        os.close(log)
+    if not message:
+        raise ForktraceError(
+            "The process that compiles the BPF program died.",
+            "Run with --debug to see what it wrote.",
+            details=written,
+        )
+    answer = pickle.loads(message)
+    if isinstance(answer, ForktraceError):
+        answer.details = answer.details or written
+        raise answer
+    return answer, list(fds)
+
+
+def _child(reply: socket.socket, log: int, work: Work[Result]) -> NoReturn:
+    """Work, send what came of it, and end, whatever happens."""
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        try:
+            answer, fds = work()
+            message = pickle.dumps(answer)
+        except ForktraceError as error:
+            message, fds = pickle.dumps(error), ()
+        sys.stdout.flush()
+        socket.send_fds(reply, [message], list(fds))
+    except BaseException as error:
+        os.write(log, f"{type(error).__name__}: {error}\n".encode())
+    finally:
+        # Nobody may be there any more to hear it; never run on as a second parent.
+        os._exit(0)
