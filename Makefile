@@ -1,6 +1,6 @@
 # make run: trace. make test: prove that it works. Both set up what they need first.
 PYTHON := .venv/bin/python
-CODE := forktrace tests
+CODE := dashboards forktrace tests
 
 .PHONY: run test check live test-matrix bench setup format clean help
 

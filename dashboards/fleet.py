@@ -1,0 +1,151 @@
+"""Many hosts, the worst first, by kernel and rule: mostly from recording rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dashboards.panels import HALF, HOST, board, figure, hosts, lines, ranking
+
+UID = "forktrace-fleet"
+INFO = f"forktrace_kernel_info{{{HOST}}}"
+
+
+def _recorded(name: str) -> str:
+    return f"{name}{{{HOST}}}"
+
+
+def _by_kernel(name: str) -> str:
+    labels = "release, mask, read_from"
+    joined = f"{_recorded(name)} * on (job, instance) group_left ({labels}) {INFO}"
+    return f"sum by (release) ({joined})"
+
+
+P99 = _recorded("instance:forktrace_fork_duration_seconds:p99_5m")
+SLOW = _recorded("instance:forktrace_forks_slow:ratio_rate5m")
+FORKS = _recorded("instance:forktrace_forks:rate5m")
+COPYING = _recorded("instance:forktrace_copy_seconds:rate5m")
+WASTE = _recorded("instance:forktrace_exec_discarded_copy_seconds:ratio_rate5m")
+
+
+def dashboard() -> Any:
+    """Return the fleet view."""
+    rows = [("The fleet", _now()), ("Hosts", _hosts()), ("Kernels", _kernels())]
+    return board(
+        UID,
+        "forktrace: fleet",
+        "Which hosts fork slowly, and whether that goes with a kernel or its rule. "
+        "Needs the recording rules in dashboards/rules.",
+        rows,
+    )
+
+
+def _now() -> list[Any]:
+    return [
+        figure("Hosts", "Hosts that report.", "short", f"count({INFO})"),
+        figure(
+            "Rules",
+            "Different masks in use: kernels that decide differently.",
+            "short",
+            f"count(count by (mask) ({INFO}))",
+        ),
+        figure(
+            "Slow hosts",
+            "Hosts whose 99th percentile is over 100 ms.",
+            "short",
+            f"count({P99} > 0.1) or vector(0)",
+            bad_from=1,
+        ),
+        figure(
+            "Hosts in doubt",
+            "A probe saw the kernel decide otherwise than its rule says, in the last "
+            "day.",
+            "short",
+            "count(sum by (job, instance) (increase(forktrace_decision_checks_total"
+            f'{{result="disagree",{HOST}}}[1d])) > 0) or vector(0)',
+            bad_from=1,
+        ),
+    ]
+
+
+def _hosts() -> list[Any]:
+    labels = "group_left (release, mask, read_from, attach)"
+    return [
+        hosts(
+            "Hosts, the slowest first",
+            "Over the last five minutes. Slow: share of forks over 100 ms.",
+            [
+                (
+                    "forks",
+                    "ops",
+                    f"{FORKS} * on (job, instance) {labels} {INFO}",
+                ),
+                ("p99", "s", P99),
+                ("slow", "percentunit", SLOW),
+                ("copying", "percentunit", COPYING),
+                ("discarded by exec", "percentunit", WASTE),
+            ],
+        ),
+        lines(
+            "The ten slowest hosts",
+            "99th percentile of the duration of fork.",
+            "s",
+            [("{{instance}}", f"topk(10, {P99})")],
+        ),
+        lines(
+            "The ten that copy most",
+            "Seconds in a second spent copying page tables in fork.",
+            "s",
+            [("{{instance}}", f"topk(10, {COPYING})")],
+        ),
+    ]
+
+
+def _kernels() -> list[Any]:
+    trigger = "trigger:forktrace_copy_seconds:rate5m"
+    return [
+        ranking(
+            "Hosts, by kernel",
+            "How many hosts run which release.",
+            "short",
+            "{{release}}",
+            f"count by (release) ({INFO})",
+        ),
+        ranking(
+            "Hosts, by rule",
+            "The mask of flags that force a copy, and where it was read.",
+            "short",
+            "{{mask}} from {{read_from}}",
+            f"count by (mask, read_from) ({INFO})",
+        ),
+        ranking(
+            "Time copying a host, by kernel",
+            "Seconds in a second spent copying page tables, mean of the hosts of a "
+            "release.",
+            "s",
+            "{{release}}",
+            f"{_by_kernel('instance:forktrace_copy_seconds:rate5m')} / "
+            f"count by (release) ({INFO})",
+        ),
+        lines(
+            "Time copying, by trigger",
+            "Seconds in a second of the whole fleet; not only the chosen hosts.",
+            "s",
+            [("{{trigger}}", f'sum by (trigger) ({trigger}{{job=~"$job"}})')],
+            HALF,
+            stacked=True,
+        ),
+        lines(
+            "99th percentile of the whole fleet",
+            "From all hosts' histograms together.",
+            "s",
+            [
+                (
+                    "p99",
+                    "histogram_quantile(0.99, sum by (le) "
+                    '(job_le:forktrace_fork_duration_seconds_bucket:rate5m{job=~"$job"'
+                    "}))",
+                )
+            ],
+            HALF,
+        ),
+    ]

@@ -1,0 +1,147 @@
+"""One host and one process name: what its forks cost, beside all forks of the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dashboards.overview import BUCKETS, RATE, total
+from dashboards.panels import HALF, HOST, THIRD, board, chosen, figure, histogram, lines
+
+UID = "forktrace-investigation"
+COMM = 'comm=~"$comm"'
+
+
+def _own(metric: str) -> str:
+    return total(f"forktrace_process_{metric}_total", more=COMM)
+
+
+def dashboard() -> Any:
+    """Return the view of one host and one process."""
+    comm = chosen(
+        "comm",
+        "Process",
+        f"label_values(forktrace_process_forks_total{{{HOST}}}, comm)",
+        many=False,
+    )
+    rows = [("The process", _process()), ("Its host", _host())]
+    return board(
+        UID,
+        "forktrace: investigation",
+        "Why does this process fork slowly on this host? Durations are of all forks of "
+        "the host, for a histogram by process would be too many series.",
+        rows,
+        many_hosts=False,
+        more=[comm],
+    )
+
+
+def _process() -> list[Any]:
+    forks, copying, tables = (
+        _own("forks"),
+        _own("copy_seconds"),
+        _own("page_table_bytes"),
+    )
+    return [
+        figure("Forks", "Calls of fork by processes so named.", "ops", forks),
+        figure(
+            "Copying, a fork",
+            "Mean time in copy_page_range.",
+            "s",
+            f"{copying} / ({forks} > 0)",
+            bad_from=0.1,
+        ),
+        figure(
+            "Page tables, a fork",
+            "Mean bytes of page tables allocated for the child.",
+            "bytes",
+            f"{tables} / ({forks} > 0)",
+        ),
+        figure(
+            "Share of the host",
+            "Of all time that the host spends copying page tables in fork.",
+            "percentunit",
+            f"{copying} / ({total('forktrace_copy_seconds_total')} > 0)",
+        ),
+        lines(
+            "Forks",
+            "Of this process and of the host.",
+            "ops",
+            [("$comm", forks), ("host", total("forktrace_forks_total"))],
+            THIRD,
+        ),
+        lines(
+            "Copying, a fork",
+            "Mean time in copy_page_range, of this process and of the host.",
+            "s",
+            [
+                ("$comm", f"{copying} / ({forks} > 0)"),
+                (
+                    "host",
+                    f"{total('forktrace_copy_seconds_total')} / "
+                    f"({total('forktrace_forks_total')} > 0)",
+                ),
+            ],
+            THIRD,
+        ),
+        lines(
+            "Page tables, a fork",
+            "Grows with resident memory: about 2 MiB for each GiB of small pages.",
+            "bytes",
+            [("$comm", f"{tables} / ({forks} > 0)")],
+            THIRD,
+        ),
+    ]
+
+
+def _host() -> list[Any]:
+    by_trigger = "trigger, anon_vma"
+    return [
+        histogram(
+            "Forks by duration",
+            "How many forks in a second took how long, on this host.",
+            f"sum by (le) (rate({BUCKETS}))",
+        ),
+        lines(
+            "Longest forks",
+            "Quantiles of whole calls of fork, and of the copying within.",
+            "s",
+            [
+                (
+                    f"{name} p{q * 100:g}",
+                    f"histogram_quantile({q}, "
+                    f"sum by (le) (rate({metric}_bucket{{{HOST}}}{RATE})))",
+                )
+                for name, metric in (
+                    ("fork", "forktrace_fork_duration_seconds"),
+                    ("copying", "forktrace_copy_duration_seconds"),
+                )
+                for q in (0.9, 0.99)
+            ],
+        ),
+        lines(
+            "Time copying, by trigger",
+            "Seconds in a second, by the flags that made the kernel copy.",
+            "s",
+            [
+                (
+                    "{{trigger}} (anon_vma {{anon_vma}})",
+                    total("forktrace_copy_seconds_total", by_trigger),
+                )
+            ],
+            HALF,
+            stacked=True,
+        ),
+        lines(
+            "Time a copied VMA, by trigger",
+            "Mean time in copy_page_range of one VMA: large where it maps much memory.",
+            "s",
+            [
+                (
+                    "{{trigger}} (anon_vma {{anon_vma}})",
+                    f"{total('forktrace_copy_seconds_total', by_trigger)} / "
+                    f"({total('forktrace_copied_vmas_total', by_trigger)} > 0)",
+                )
+            ],
+            HALF,
+        ),
+    ]

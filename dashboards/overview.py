@@ -1,0 +1,260 @@
+"""The first look: how often and how long hosts fork, why it costs, and who forks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dashboards.panels import (
+    HALF,
+    HOST,
+    THIRD,
+    board,
+    figure,
+    histogram,
+    lines,
+    ranking,
+)
+
+UID = "forktrace-overview"
+RATE = "[$__rate_interval]"
+BUCKETS = f"forktrace_fork_duration_seconds_bucket{{{HOST}}}{RATE}"
+
+
+def total(metric: str, by: str = "", more: str = "") -> str:
+    """Return a sum of rates over the chosen hosts, by the label ``by`` if any."""
+    selector = f"{HOST},{more}" if more else HOST
+    by = f" by ({by}) " if by else ""
+    return f"sum{by}(rate({metric}{{{selector}}}{RATE}))"
+
+
+def _quantile(q: float, metric: str) -> str:
+    return f"histogram_quantile({q}, {total(metric + '_bucket', 'le')})"
+
+
+def dashboard() -> Any:
+    """Return the overview."""
+    rows = [("Forks", _forks()), ("Why", _why()), ("Who", _who())]
+    rows += [("For nothing", _waste()), ("Can this be trusted", _trust())]
+    return board(
+        UID,
+        "forktrace: overview",
+        "What fork() costs on these hosts: how long it takes, which page tables it "
+        "copies and by which flag, who forks, and what is thrown away by exec.",
+        rows,
+    )
+
+
+def _forks() -> list[Any]:
+    copying = total("forktrace_copy_seconds_total")
+    forking = total("forktrace_fork_duration_seconds_sum")
+    lost = "forktrace_lost_total"
+    return [
+        figure(
+            "Forks",
+            "Calls of fork without CLONE_VM; threads, vfork and posix_spawn are not.",
+            "ops",
+            total("forktrace_forks_total"),
+        ),
+        figure(
+            "99th percentile",
+            "One fork in a hundred takes longer than this.",
+            "s",
+            _quantile(0.99, "forktrace_fork_duration_seconds"),
+            bad_from=0.1,
+        ),
+        figure(
+            "Share spent copying",
+            "How much of the time in fork goes into copy_page_range, that is into "
+            "page tables; the rest is everything else that fork does.",
+            "percentunit",
+            f"{copying} / ({forking} > 0)",
+        ),
+        figure(
+            "Lost",
+            "Things that could not be recorded, in a second; by stage below.",
+            "ops",
+            total(lost),
+            bad_from=1,
+        ),
+        lines(
+            "Forks by outcome",
+            "Failed: no memory, a limit on processes, or a signal that kills.",
+            "ops",
+            [("{{outcome}}", total("forktrace_forks_total", "outcome"))],
+            THIRD,
+            stacked=True,
+        ),
+        lines(
+            "How long a fork takes",
+            "Quantiles of whole calls, worked out from the histogram.",
+            "s",
+            [
+                (f"p{q * 100:g}", _quantile(q, "forktrace_fork_duration_seconds"))
+                for q in (0.5, 0.9, 0.99)
+            ],
+            THIRD,
+        ),
+        histogram(
+            "Forks by duration",
+            "How many forks in a second took how long.",
+            f"sum by (le) (rate({BUCKETS}))",
+            THIRD,
+        ),
+    ]
+
+
+def _why() -> list[Any]:
+    legend = "{{trigger}} (anon_vma {{anon_vma}})"
+    return [
+        lines(
+            "Time copying, by trigger",
+            "Seconds in a second spent in copy_page_range, by the flags that made the "
+            "kernel copy; anon_vma: none did, and only the anon_vma was the reason.",
+            "s",
+            [(legend, total("forktrace_copy_seconds_total", "trigger, anon_vma"))],
+            stacked=True,
+        ),
+        lines(
+            "Page tables, by trigger",
+            "Bytes of page tables allocated for children.",
+            "Bps",
+            [(legend, total("forktrace_page_table_bytes_total", "trigger, anon_vma"))],
+            stacked=True,
+        ),
+        lines(
+            "Copied VMAs, by trigger",
+            "With anon_vma true, the VMA would have been copied without the flag too.",
+            "ops",
+            [(legend, total("forktrace_copied_vmas_total", "trigger, anon_vma"))],
+            stacked=True,
+        ),
+        lines(
+            "VMAs, by decision",
+            "copy: page tables were copied; skip: left to page faults; dontcopy and "
+            "wipeonfork: madvise kept them out of it.",
+            "ops",
+            [("{{decision}}", total("forktrace_vmas_total", "decision"))],
+            stacked=True,
+        ),
+    ]
+
+
+def _who() -> list[Any]:
+    def top(metric: str) -> str:
+        return f"topk(10, {total(metric, 'comm')})"
+
+    return [
+        ranking(
+            "Time copying, by process",
+            "Seconds in a second; `other` holds all names without a series of their "
+            "own.",
+            "s",
+            "{{comm}}",
+            top("forktrace_process_copy_seconds_total"),
+        ),
+        ranking(
+            "Page tables, by process",
+            "Bytes of page tables allocated for the children of processes so named.",
+            "Bps",
+            "{{comm}}",
+            top("forktrace_process_page_table_bytes_total"),
+        ),
+        ranking(
+            "Forks, by process",
+            "Calls of fork by processes so named.",
+            "ops",
+            "{{comm}}",
+            top("forktrace_process_forks_total"),
+        ),
+    ]
+
+
+def _waste() -> list[Any]:
+    thrown = total("forktrace_exec_discarded_page_table_bytes_total")
+    made = total("forktrace_page_table_bytes_total")
+    return [
+        lines(
+            "Children that called exec",
+            "What fork had copied for them was thrown away: there posix_spawn or vfork "
+            "would pay.",
+            "ops",
+            [
+                ("forks", total("forktrace_forks_total", more='outcome="ok"')),
+                ("discarded by exec", total("forktrace_exec_discards_total")),
+            ],
+            THIRD,
+        ),
+        lines(
+            "Time thrown away",
+            "Seconds in a second spent copying what exec then threw away.",
+            "s",
+            [("discarded", total("forktrace_exec_discarded_copy_seconds_total"))],
+            THIRD,
+        ),
+        lines(
+            "Share of page tables thrown away",
+            "Of the bytes copied; forks and execs are counted when they happen.",
+            "percentunit",
+            [("discarded", f"{thrown} / ({made} > 0)")],
+            THIRD,
+        ),
+    ]
+
+
+def _trust() -> list[Any]:
+    return [
+        lines(
+            "Decisions checked",
+            "The kernel's decision as seen by a probe, held against the rule. One "
+            "disagreement is a bug, of forktrace or of what it knows of this kernel.",
+            "ops",
+            [
+                (
+                    "{{source}}: {{result}}",
+                    total("forktrace_decision_checks_total", "source, result"),
+                )
+            ],
+            THIRD,
+        ),
+        lines(
+            "Lost, by stage",
+            "What could not be recorded. Sums stay exact when events are lost.",
+            "ops",
+            [("{{stage}}", total("forktrace_lost_total", "stage"))],
+            THIRD,
+        ),
+        lines(
+            "forktrace's own cost",
+            "Time of its BPF programs as a share of the time in fork (only with "
+            "--self-stats), and the CPU time of the daemon.",
+            "percentunit",
+            [
+                (
+                    "BPF programs, of fork time",
+                    f"{total('forktrace_probe_seconds_total')} / "
+                    f"({total('forktrace_fork_duration_seconds_sum')} > 0)",
+                ),
+                ("daemon, of a CPU", total("process_cpu_seconds_total")),
+            ],
+            THIRD,
+        ),
+        lines(
+            "The daemon's memory",
+            "Resident memory of each host's forktrace.",
+            "bytes",
+            [("{{instance}}", f"process_resident_memory_bytes{{{HOST}}}")],
+            HALF,
+        ),
+        lines(
+            "Where it runs",
+            "Hosts by kernel release and by where the kernel's rule was read.",
+            "short",
+            [
+                (
+                    "{{release}}, rule from {{read_from}}",
+                    f"count by (release, read_from) (forktrace_kernel_info{{{HOST}}})",
+                )
+            ],
+            HALF,
+        ),
+    ]

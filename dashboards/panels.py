@@ -1,0 +1,248 @@
+"""The kinds of panels all dashboards are made of, each with unit and description."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from grafana_foundation_sdk.builders import (
+    bargauge,
+    common,
+    heatmap,
+    prometheus,
+    stat,
+    table,
+    timeseries,
+)
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import common as common_model
+from grafana_foundation_sdk.models import dashboard as model
+from grafana_foundation_sdk.models import heatmap as heatmap_model
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+DATASOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
+HOST = 'job=~"$job",instance=~"$instance"'
+"""Selects the hosts chosen at the top of the dashboard."""
+
+FULL, HALF, THIRD, QUARTER = 24, 12, 8, 6
+"""Widths of panels in Grafana's grid of 24 columns."""
+
+Queries = Sequence[tuple[str, str]]
+"""Pairs of (legend, expression)."""
+
+_INVESTIGATION = (
+    "/d/forktrace-investigation?${datasource:queryparam}&${job:queryparam}"
+    "&${instance:queryparam}&${__url_time_range}"
+)
+
+
+def _common(panel: Any, title: str, description: str, width: int, height: int) -> Any:
+    """Give a panel what every panel has."""
+    link = build.DashboardLink("Investigate this host").url(_INVESTIGATION)
+    return (
+        panel.title(title)
+        .description(description)
+        .datasource(DATASOURCE)
+        .links([link.type(model.DashboardLinkType.LINK)])
+        .span(width)
+        .height(height)
+    )
+
+
+def _query(expression: str, legend: str, letter: int) -> prometheus.Dataquery:
+    query = prometheus.Dataquery().expr(expression).legend_format(legend)
+    return query.datasource(DATASOURCE).ref_id(chr(ord("A") + letter))
+
+
+def lines(
+    title: str,
+    description: str,
+    unit: str,
+    queries: Queries,
+    width: int = HALF,
+    *,
+    stacked: bool = False,
+) -> Any:
+    """Return values over time; ``stacked`` where they add up to something."""
+    panel = timeseries.Panel().unit(unit).min(0).line_width(1)
+    panel = panel.tooltip(
+        common.VizTooltipOptions()
+        .mode(common_model.TooltipDisplayMode.MULTI)
+        .sort(common_model.SortOrder.DESCENDING)
+    )
+    if stacked:
+        stacking = common.StackingConfig().mode(common_model.StackingMode.NORMAL)
+        panel = panel.fill_opacity(30).stacking(stacking)
+    for number, (legend, expression) in enumerate(queries):
+        panel = panel.with_target(_query(expression, legend, number))
+    return _common(panel, title, description, width, 8)
+
+
+def figure(
+    title: str,
+    description: str,
+    unit: str,
+    expression: str,
+    *,
+    bad_from: float | None = None,
+) -> Any:
+    """Return one number, red from ``bad_from`` on."""
+    steps = [model.Threshold(value=None, color="green")]
+    if bad_from is not None:
+        steps.append(model.Threshold(value=bad_from, color="red"))
+    thresholds = build.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE)
+    panel = (
+        stat.Panel()
+        .unit(unit)
+        .thresholds(thresholds.steps(steps))
+        .graph_mode(common_model.BigValueGraphMode.AREA)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+        .with_target(_query(expression, "", 0))
+    )
+    return _common(panel, title, description, QUARTER, 4)
+
+
+def ranking(
+    title: str,
+    description: str,
+    unit: str,
+    legend: str,
+    expression: str,
+    width: int = THIRD,
+) -> Any:
+    """Return the largest of many, as bars, largest first."""
+    panel = (
+        bargauge.Panel()
+        .unit(unit)
+        .min(0)
+        .orientation(common_model.VizOrientation.HORIZONTAL)
+        .display_mode(common_model.BarGaugeDisplayMode.BASIC)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+        .thresholds(
+            build.ThresholdsConfig()
+            .mode(model.ThresholdsMode.ABSOLUTE)
+            .steps([model.Threshold(value=None, color="blue")])
+        )
+        .with_target(_query(f"sort_desc({expression})", legend, 0).instant())
+    )
+    return _common(panel, title, description, width, 8)
+
+
+def histogram(title: str, description: str, expression: str, width: int = HALF) -> Any:
+    """Return a heatmap of a classic histogram's buckets over time."""
+    colours = heatmap.HeatmapColorOptions().mode(heatmap_model.HeatmapColorMode.SCHEME)
+    query = _query(expression, "{{le}}", 0).format(PromQueryFormat.HEATMAP)
+    panel = (
+        heatmap.Panel()
+        .unit("short")
+        .calculate(False)
+        .color(colours.scheme("Oranges").steps(64))
+        .y_axis(heatmap.YAxisConfig().unit("s"))
+        .with_target(query)
+    )
+    return _common(panel, title, description, width, 8)
+
+
+def hosts(title: str, description: str, columns: Sequence[tuple[str, str, str]]) -> Any:
+    """Return a table of hosts; ``columns`` are (name, unit, expression by instance).
+
+    The first column's expression carries the labels of kernel_info. Rows are sorted by
+    the second, worst first.
+    """
+    panel = table.Panel().unit("short")
+    names = {}
+    for number, (name, unit, expression) in enumerate(columns):
+        query = _query(expression, "", number).instant().format(PromQueryFormat.TABLE)
+        panel = panel.with_target(query)
+        value = f"Value #{chr(ord('A') + number)}"
+        names[value] = name
+        panel = panel.override_by_name(
+            name, [model.DynamicConfigValue(id_val="unit", value=unit)]
+        )
+    hidden = {"Time": True, "__name__": True, "job": True}
+    panel = panel.with_transformation(
+        model.DataTransformerConfig(id_val="merge", options={})
+    ).with_transformation(
+        model.DataTransformerConfig(
+            id_val="organize", options={"excludeByName": hidden, "renameByName": names}
+        )
+    )
+    sort = common.TableSortByFieldState().display_name(columns[1][0]).desc(True)
+    return _common(panel.sort_by([sort]), title, description, FULL, 10)
+
+
+def board(
+    uid: str,
+    title: str,
+    description: str,
+    rows: Sequence[tuple[str, Sequence[Any]]],
+    *,
+    many_hosts: bool = True,
+    more: Sequence[Any] = (),
+) -> model.Dashboard:
+    """Return a dashboard of rows of panels, with the variables that all have."""
+    made = (
+        build.Dashboard(title)
+        .uid(uid)
+        .description(description)
+        .tags(["forktrace", "linux"])
+        .refresh("30s")
+        .time("now-1h", "now")
+        .tooltip(model.DashboardCursorSync.CROSSHAIR)
+        .link(
+            build.DashboardLink("forktrace")
+            .type(model.DashboardLinkType.DASHBOARDS)
+            .tags(["forktrace"])
+            .as_dropdown(True)
+            .include_vars(True)
+            .keep_time(True)
+        )
+        .with_variable(
+            build.DatasourceVariable("datasource")
+            .label("Prometheus")
+            .type("prometheus")
+        )
+        .with_variable(
+            chosen("job", "Job", "label_values(forktrace_build_info, job)", many=True)
+        )
+        .with_variable(
+            chosen(
+                "instance",
+                "Host",
+                'label_values(forktrace_build_info{job=~"$job"}, instance)',
+                many=many_hosts,
+            )
+        )
+    )
+    for variable in more:
+        made = made.with_variable(variable)
+    for name, panels in rows:
+        made = made.with_row(build.Row(name))
+        for panel in panels:
+            made = made.with_panel(panel)
+    return made.build()
+
+
+def chosen(name: str, label: str, query: str, *, many: bool) -> build.QueryVariable:
+    """Return a variable whose values Prometheus knows; with ``many``, all at first."""
+    variable = (
+        build.QueryVariable(name)
+        .label(label)
+        .query(query)
+        .datasource(DATASOURCE)
+        .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(model.VariableSort.ALPHABETICAL_ASC)
+        .multi(many)
+        .include_all(many)
+    )
+    if not many:
+        return variable
+    everything = model.VariableOption(selected=True, text="All", value="$__all")
+    return variable.current(everything)
+
+
+def as_json(made: model.Dashboard) -> str:
+    """Return the JSON that Grafana reads."""
+    return json.dumps(made, cls=JSONEncoder, indent=2, sort_keys=True) + "\n"

@@ -1,0 +1,61 @@
+"""Every query of every panel and rule, as Prometheus is asked: for tests."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+
+
+class Query(NamedTuple):
+    """Where a query stands, and the query."""
+
+    where: str
+    expression: str
+
+
+def panels(
+    rate_interval: str = "1m", job: str = ".+", instance: str = ".+", comm: str = ".+"
+) -> Iterator[Query]:
+    """Yield each panel's queries with Grafana's variables replaced by these."""
+    values = {
+        "__rate_interval": rate_interval,
+        "job": job,
+        "instance": instance,
+        "comm": comm,
+    }
+    for path in sorted(HERE.glob("*.json")):
+        for panel in all_panels(json.loads(path.read_text())):
+            for target in panel["targets"]:
+                expression = re.sub(
+                    r"\$(\w+)", lambda found: values[found[1]], target["expr"]
+                )
+                yield Query(f"{path.stem}: {panel['title']}", expression)
+
+
+def all_panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a dashboard's panels, those in rows too, but not the rows."""
+    for panel in dashboard["panels"]:
+        if panel["type"] == "row":
+            yield from panel.get("panels", [])
+        else:
+            yield panel
+
+
+def rules() -> Iterator[Query]:
+    """Yield each recording rule's and alert's expression."""
+    for rule in all_rules():
+        yield Query(rule.get("record") or rule["alert"], rule["expr"])
+
+
+def all_rules() -> Iterator[dict[str, Any]]:
+    """Yield each rule as it stands in its file."""
+    for path in sorted((HERE / "rules").glob("*.yml")):
+        for group in yaml.safe_load(path.read_text())["groups"]:
+            yield from group["rules"]

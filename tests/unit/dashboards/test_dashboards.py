@@ -1,0 +1,141 @@
+"""Dashboards and rules ask only for what is exported, and explain themselves."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from dashboards.queries import HERE, Query, all_panels, all_rules, panels, rules
+from forktrace.exporter.metrics import ForktraceCollector, new_registry
+from forktrace.model import ProcessCost
+from tests.unit.exporter.samples import INFO, totals
+
+DASHBOARDS = sorted(HERE.glob("*.json"))
+PANELS = [
+    pytest.param(panel, id=f"{path.stem}-{panel['title']}")
+    for path in DASHBOARDS
+    for panel in all_panels(json.loads(path.read_text()))
+]
+QUERIES = [*panels(), *rules()]
+NAME = re.compile(r"\b(?:\w+:)?(?:forktrace|process)_\w+(?::\w+)?")
+ALERTS = [rule for rule in all_rules() if "alert" in rule]
+
+
+def exported() -> dict[str, set[str]]:
+    """Return the labels of every series name that forktrace exports."""
+    full = totals((ProcessCost("sh", 1, 2, 3),))
+    collector = ForktraceCollector(lambda: full, INFO, bits=("maybe_guard",))
+    text = generate_latest(new_registry(collector)).decode()
+    names: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            names.setdefault(sample.name, set()).update(sample.labels)
+    return names
+
+
+def recorded() -> set[str]:
+    return {rule["record"] for rule in all_rules() if "record" in rule}
+
+
+def test_the_json_is_what_the_modules_make() -> None:
+    command = [sys.executable, "-m", "dashboards", "--check"]
+    result = subprocess.run(
+        command, cwd=HERE.parent, check=False, capture_output=True, text=True
+    )
+    assert (result.stdout, result.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_a_dashboard_passes_through_the_sdks_own_types(path: Path) -> None:
+    register_default_plugins()
+    given = json.loads(path.read_text())
+    read = Dashboard.from_json(given)
+    written = json.loads(json.dumps(read, cls=JSONEncoder))
+    assert without_empty(written) == without_empty(given)
+
+
+def without_empty(value: Any) -> Any:
+    """Leave out empty objects: reading adds some that Grafana takes for nothing."""
+    if isinstance(value, dict):
+        kept = {key: without_empty(each) for key, each in value.items()}
+        return {key: each for key, each in kept.items() if each != {}}
+    if isinstance(value, list):
+        return [without_empty(each) for each in value]
+    return value
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_data_source_job_and_host_are_variables(path: Path) -> None:
+    variables = json.loads(path.read_text())["templating"]["list"]
+    names = [variable["name"] for variable in variables]
+    assert names[:3] == ["datasource", "job", "instance"]
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_panel_has_description_unit_link_and_the_chosen_data_source(
+    panel: dict[str, Any],
+) -> None:
+    assert panel["description"].endswith(".")
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    assert panel["links"]
+    sources = [panel, *panel["targets"]]
+    assert {source["datasource"]["uid"] for source in sources} == {"${datasource}"}
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_panels_rates_fit_the_scrape_interval(panel: dict[str, Any]) -> None:
+    for target in panel["targets"]:
+        ranges = re.findall(r"rate\([^[]*\[([^]]*)\]", target["expr"])
+        assert set(ranges) <= {"$__rate_interval"}
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.where)
+def test_a_query_asks_for_what_exists(query: Query) -> None:
+    names = set(NAME.findall(query.expression))
+    assert names or query.expression.startswith("up{")
+    assert names <= exported().keys() | recorded()
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.where)
+def test_a_query_sorts_by_labels_that_exist(query: Query) -> None:
+    known = {"job", "instance", "le"}.union(*exported().values())
+    for group in re.findall(r"\b(?:by|on|group_left) ?\(([^)]*)\)", query.expression):
+        assert {label.strip() for label in group.split(",")} <= known
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_an_alert_says_what_to_do(alert: dict[str, Any]) -> None:
+    path, _, anchor = alert["annotations"]["runbook"].partition("#")
+    headings = re.findall(r"^## (.*)$", (HERE.parent / path).read_text(), re.MULTILINE)
+    assert alert["alert"] in headings
+    assert anchor == alert["alert"].lower()
+    assert alert["labels"]["severity"] in ("page", "ticket", "info")
+    assert {"summary", "description"} <= alert["annotations"].keys()
+
+
+@pytest.mark.parametrize("kind", ["check", "test"])
+def test_promtool_finds_the_rules_good(kind: str) -> None:
+    folder = HERE / "rules" / ("tests" if kind == "test" else ".")
+    files = [str(path) for path in sorted(folder.glob("*.yml"))]
+    result = subprocess.run(
+        ["promtool", kind, "rules", *files], check=False, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_every_alert_has_a_test() -> None:
+    tests = (HERE / "rules/tests/forktrace.test.yml").read_text()
+    assert {alert["alert"] for alert in ALERTS} == set(
+        re.findall(r"alertname: (\w+)", tests)
+    )
