@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 CODE := dashboards forktrace tests
 
-.PHONY: run test check live test-matrix bench setup format clean help
+.PHONY: run test check live test-matrix bench stack fleet setup format clean help
 
 run: setup  ## trace this host, or a real Debian kernel in a throw-away virtual machine
 	@$(PYTHON) -m tests.demo
@@ -24,6 +24,12 @@ test-matrix: check  ## the same on every kernel there is; prints the README's ta
 
 bench: setup  ## what tracing costs, held against the budgets and other tools
 	@$(PYTHON) -m tests.bench
+
+stack: setup  ## forktrace on a real kernel, scraped by a real Prometheus, to try
+	@$(PYTHON) -m tests.stack
+
+fleet: setup  ## what many hosts cost a Prometheus: measured, and extrapolated
+	@$(PYTHON) -m tests.fleet
 
 format: setup  ## put the code in its one form
 	@$(PYTHON) -m ruff format $(CODE)

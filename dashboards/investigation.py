@@ -125,7 +125,7 @@ def _host() -> list[Any]:
             [
                 (
                     "{{trigger}} (anon_vma {{anon_vma}})",
-                    total("forktrace_copy_seconds_total", by_trigger),
+                    f"{total('forktrace_copy_seconds_total', by_trigger)} > 0",
                 )
             ],
             HALF,

@@ -104,28 +104,29 @@ def _forks() -> list[Any]:
 
 
 def _why() -> list[Any]:
-    legend = "{{trigger}} (anon_vma {{anon_vma}})"
+    # Every trigger that this kernel knows has a series; most of them never count.
+    legend, by = "{{trigger}} (anon_vma {{anon_vma}})", "trigger, anon_vma"
     return [
         lines(
             "Time copying, by trigger",
             "Seconds in a second spent in copy_page_range, by the flags that made the "
             "kernel copy; anon_vma: none did, and only the anon_vma was the reason.",
             "s",
-            [(legend, total("forktrace_copy_seconds_total", "trigger, anon_vma"))],
+            [(legend, f"{total('forktrace_copy_seconds_total', by)} > 0")],
             stacked=True,
         ),
         lines(
             "Page tables, by trigger",
             "Bytes of page tables allocated for children.",
             "Bps",
-            [(legend, total("forktrace_page_table_bytes_total", "trigger, anon_vma"))],
+            [(legend, f"{total('forktrace_page_table_bytes_total', by)} > 0")],
             stacked=True,
         ),
         lines(
             "Copied VMAs, by trigger",
             "With anon_vma true, the VMA would have been copied without the flag too.",
             "ops",
-            [(legend, total("forktrace_copied_vmas_total", "trigger, anon_vma"))],
+            [(legend, f"{total('forktrace_copied_vmas_total', by)} > 0")],
             stacked=True,
         ),
         lines(

@@ -23,28 +23,30 @@ quietly() {
 packages="python3 python3-venv python3-bpfcc
     qemu-system-x86 busybox-static cpio kmod xz-utils zstd
     redis-server prometheus bpftrace curl openssl"
-# Debian 12 carries virtiofsd inside qemu-system-common, Debian 13 by itself.
-[ -x /usr/lib/qemu/virtiofsd ] || [ -x /usr/libexec/virtiofsd ] || {
-    if apt-cache show virtiofsd >/dev/null 2>&1; then
-        packages="$packages virtiofsd"
-    else
-        packages="$packages qemu-system-common"
-    fi
+
+installed() {
+    dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed
 }
 
 missing=""
 for package in $packages; do
-    dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null |
-        grep -qx installed || missing="$missing $package"
+    installed "$package" || missing="$missing $package"
 done
+[ -x /usr/lib/qemu/virtiofsd ] || [ -x /usr/libexec/virtiofsd ] ||
+    missing="$missing virtiofsd"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" != 0 ]; then
         echo "setup: these Debian packages are missing:$missing" >&2
-        echo "setup: run as root: apt-get install --no-install-recommends$missing" >&2
+        echo "setup: run as root: make setup" >&2
         exit 1
     fi
     export DEBIAN_FRONTEND=noninteractive
     quietly "reading Debian's package lists" apt-get update
+    # Debian 13 carries virtiofsd by itself, Debian 12 inside another package.
+    case $missing in *virtiofsd)
+        apt-cache show virtiofsd >/dev/null 2>&1 ||
+            missing="${missing%virtiofsd} qemu-system-common" ;;
+    esac
     # RUNLEVEL=1 keeps the packages' services from starting.
     # shellcheck disable=SC2086
     quietly "installing$missing" \

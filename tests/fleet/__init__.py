@@ -1,0 +1,1 @@
+"""What a fleet costs Prometheus: simulated hosts, a real server, extrapolated."""

@@ -1,0 +1,93 @@
+"""Simulated hosts: the real exporter's series, each with numbers that grow."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import generate_latest
+
+from forktrace.exporter.metrics import ForktraceCollector, new_registry
+from forktrace.model import Histogram, KernelInfo, ProcessCost, Totals, VmaCounts
+from forktrace.tracer.layout import BUCKET_BOUNDS_NS, LOST_STAGES
+
+BITS = ("pfnmap", "maybe_guard", "uffd_wp", "mixedmap", "uffd_rwp")
+KERNELS = (("7.3.4", 0x80010001C00), ("6.12.117", 0x10001400))
+
+
+def exposition(comms: int) -> str:
+    """Return what a host with so many process names exports, by the real exporter."""
+    histogram = Histogram(
+        BUCKET_BOUNDS_NS, tuple([1] * (len(BUCKET_BOUNDS_NS) + 1)), 10**9
+    )
+    totals = Totals(
+        forks={"ok": 1, "failed": 0},
+        vmas=VmaCounts(1, 1, 1, 1),
+        triggers=(),
+        fork_duration=histogram,
+        copy_duration=histogram,
+        lost=dict.fromkeys((*LOST_STAGES, "fork", "copy", "exec"), 0),
+        processes=tuple(ProcessCost(f"comm-{n}", 1, 10**6, 4096) for n in range(comms)),
+    )
+    release, mask = random.choice(KERNELS)
+    info = KernelInfo(release, "fentry", mask, "code")
+    collector = ForktraceCollector(lambda: totals, info, bits=BITS)
+    return generate_latest(new_registry(collector)).decode()
+
+
+class Host:
+    """One host: the numbers of its counters grow from scrape to scrape."""
+
+    def __init__(self, text: str) -> None:
+        """Take over the series of ``text``."""
+        self._lines: list[tuple[str, float | None]] = []
+        for line in text.splitlines():
+            name, _, value = line.rpartition(" ")
+            counts = "_total" in name or "_bucket" in name or "_sum" in name
+            counts = (counts or "_count" in name) and not line.startswith("#")
+            self._lines.append((name, float(value)) if counts else (line, None))
+
+    @property
+    def series(self) -> int:
+        """How many there are."""
+        return sum(not line.startswith("#") for line, _ in self._lines)
+
+    def scrape(self) -> str:
+        """Let a while pass and return the exposition."""
+        step = random.uniform(0, 100)
+        self._lines = [
+            (name, value if value is None else value + int(random.random() * step))
+            for name, value in self._lines
+        ]
+        return "".join(
+            f"{name}\n" if value is None else f"{name} {value}\n"
+            for name, value in self._lines
+        )
+
+
+@contextmanager
+def serve(hosts: dict[str, Host]) -> Iterator[str]:
+    """Serve each host under /NAME while this lasts; yields host:port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            """Answer a scrape."""
+            body = hosts[self.path.strip("/")].scrape().encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing of each scrape."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
