@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,13 +110,12 @@ def lost(before: Samples, after: Samples, *stages: str) -> float:
 
 def map_memory(run: Forktrace) -> int:
     """Return the bytes of kernel memory that the daemon's BPF maps hold."""
-    infos = Path(f"/proc/{run.process.pid}/fdinfo").iterdir()
-    return sum(
-        int(line.split()[1])
-        for info in infos
-        for line in info.read_text().splitlines()
-        if line.startswith("memlock:")
-    )
+    held = 0
+    for info in Path(f"/proc/{run.process.pid}/fdinfo").iterdir():
+        with suppress(FileNotFoundError):  # a connection that was closed meanwhile
+            found = re.search(r"^memlock:\s+(\d+)$", info.read_text(), re.MULTILINE)
+            held += int(found[1]) if found else 0
+    return held
 
 
 def test_what_another_users_map_calls_hide_is_counted(
