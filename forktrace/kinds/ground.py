@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import re
@@ -19,7 +20,20 @@ SHARED = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS
 # also where an arm64 process has only 39 bits of addresses.
 _FIRST = 0x20_0000_0000
 _LAST = 0x40_0000_0000
-_NR_HUGEPAGES = Path("/proc/sys/vm/nr_hugepages")
+NR_HUGEPAGES = Path("/proc/sys/vm/nr_hugepages")
+
+
+def resize_huge_pages(by: int) -> int:
+    """Grow or shrink the host's pool of huge pages; return by how much it did.
+
+    Pages in use leave the pool when they are given back. Whoever else calls this at the
+    same time waits. Raises OSError.
+    """
+    with NR_HUGEPAGES.open("r+") as pool:
+        fcntl.flock(pool, fcntl.LOCK_EX)
+        before = int(NR_HUGEPAGES.read_text())
+        NR_HUGEPAGES.write_text(str(max(0, before + by)))
+        return int(NR_HUGEPAGES.read_text()) - before
 
 
 class Ground:
@@ -66,22 +80,19 @@ class Ground:
             libc.poke(address) if write else libc.peek(address)
 
     def huge_page(self) -> int:
-        """Make sure that one more huge page is free to be mapped and return its size.
+        """Add a huge page to the host's pool and return its size in bytes.
 
-        The pool is given its old size again at the end. Raises OSError.
+        At the end the pool shrinks by as much as it grew: others may have changed it
+        meanwhile. Raises OSError.
         """
         meminfo = Path("/proc/meminfo").read_text()
-        pages = dict(re.findall(r"^(HugePages_\w+):\s+(\d+)$", meminfo, re.MULTILINE))
         size = re.search(r"^Hugepagesize:\s+(\d+) kB$", meminfo, re.MULTILINE)
-        if size is None or "HugePages_Free" not in pages:
+        if size is None:
             raise OSError(0, "this kernel has no huge page pool")
-        if int(pages["HugePages_Free"]) <= int(pages["HugePages_Rsvd"]):
-            before = _NR_HUGEPAGES.read_text()
-            wanted = int(pages["HugePages_Total"]) + 1
-            _NR_HUGEPAGES.write_text(str(wanted))
-            self.cleanup.callback(_NR_HUGEPAGES.write_text, before)
-            if int(_NR_HUGEPAGES.read_text()) < wanted:
-                raise OSError(0, "no memory free for a huge page")
+        gained = resize_huge_pages(1)
+        self.cleanup.callback(resize_huge_pages, -gained)
+        if not gained:
+            raise OSError(0, "no memory free for a huge page")
         return int(size[1]) * 1024
 
     def open(self, path: str) -> int:

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from forktrace import procfs
 from forktrace.errors import ForktraceError
 from forktrace.kinds import EveryKind, Mapping, Skipped, fork_once, living_child
+from forktrace.kinds.ground import NR_HUGEPAGES
 from forktrace.selftest.pages import Pages, held
 
 PATIENCE_SECONDS = 60.0
@@ -28,7 +28,6 @@ ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # The last resort against a process that hangs when nobody is left to end it.
 _LIFETIME_SECONDS = 600
-_NR_HUGEPAGES = Path("/proc/sys/vm/nr_hugepages")
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class Subject:
             self._process.kill()
             self._process.join()
         if self._process.exitcode and _read_hugepages() != self._hugepages:
-            _NR_HUGEPAGES.write_text(self._hugepages)
+            NR_HUGEPAGES.write_text(self._hugepages)
 
     def _answer(self, times: int = 0) -> Ready | Forked:
         try:
@@ -157,6 +156,6 @@ def _signals_held_back() -> Iterator[None]:
 
 def _read_hugepages() -> str:
     try:
-        return _NR_HUGEPAGES.read_text()
+        return NR_HUGEPAGES.read_text()
     except FileNotFoundError:  # without CONFIG_HUGETLBFS
         return ""

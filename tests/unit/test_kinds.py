@@ -16,9 +16,6 @@ from forktrace.errors import UsageError
 from forktrace.kinds import KINDS, EveryKind, Mapping, fork_once, living_child
 from forktrace.kinds.mapping import fixed_decision, inherited
 
-# They reserve huge pages of the host, so one after another.
-pytestmark = pytest.mark.xdist_group("huge pages")
-
 MARKS = {
     "maybe_guard": {"gu"},
     "maybe_guard_removed": {"gu"},

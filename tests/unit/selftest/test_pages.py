@@ -5,13 +5,8 @@ from __future__ import annotations
 import mmap
 import os
 
-import pytest
-
 from forktrace.kinds import EveryKind, living_child
 from forktrace.selftest.pages import Pages, held
-
-# They reserve huge pages of the host, so one after another.
-pytestmark = pytest.mark.xdist_group("huge pages")
 
 PAGE = mmap.PAGESIZE
 

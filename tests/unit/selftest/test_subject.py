@@ -16,9 +16,6 @@ from forktrace.errors import ForktraceError
 from forktrace.kinds import KINDS
 from forktrace.selftest.subject import Subject
 
-# They reserve huge pages of the host, so one after another.
-pytestmark = pytest.mark.xdist_group("huge pages")
-
 HUGEPAGES = Path("/proc/sys/vm/nr_hugepages")
 USER = (
     "import signal, sys, time\n"
