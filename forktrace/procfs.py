@@ -1,4 +1,4 @@
-"""What /proc says about a process's memory: every VMA of smaps, and its page tables.
+"""What /proc says about a process: its name, every VMA of smaps, and its page tables.
 
 Only text files of procfs are read here; nothing is traced and nothing is changed.
 """
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from forktrace.errors import ForktraceError
+from forktrace.errors import ForktraceError, Unsupported
 
 FLAG_NAMES: Mapping[str, str] = {
     "rd": "read",
@@ -69,6 +69,13 @@ _HEADER = re.compile(
 )
 
 
+_PF_KTHREAD = 0x00200000  # include/linux/sched.h
+
+
+class NotPermitted(ForktraceError):
+    """A process that this user may not look at."""
+
+
 @dataclass(frozen=True)
 class SmapsVma:
     """One VMA of /proc/PID/smaps.
@@ -124,15 +131,46 @@ def read_smaps(pid: int | str = "self") -> list[SmapsVma]:
     return vmas
 
 
+@dataclass(frozen=True)
+class Status:
+    """What /proc/PID/status says of a process; ``page_table_bytes`` is its VmPTE.
+
+    ``comm`` is the name with control characters escaped as the kernel does.
+    ``page_table_bytes`` covers all levels but the top one; it is None for a kernel
+    thread or a process that has ended, which have no memory.
+    """
+
+    pid: int
+    comm: str
+    page_table_bytes: int | None
+
+
+def read_status(pid: int | str = "self") -> Status:
+    """Return the status of a process; a thread's id stands for its process.
+
+    Raises ForktraceError if there is no such process or it may not be read.
+    """
+    text = _read(pid, "status")
+    fields = dict(re.findall(r"^(Name|Tgid|VmPTE):\t *(.*)$", text, re.MULTILINE))
+    if not {"Name", "Tgid"} <= set(fields):
+        raise ForktraceError(f"There is no process {pid}.")  # it ended as we read
+    tables = fields.get("VmPTE")
+    return Status(
+        pid=int(fields["Tgid"]),
+        comm=fields["Name"],
+        page_table_bytes=int(tables.split()[0]) * 1024 if tables else None,
+    )
+
+
 def vm_pte_bytes(pid: int | str = "self") -> int:
     """Return the bytes of page tables of a process: VmPTE, all levels but the top one.
 
     Raises ForktraceError as ``read_smaps`` does.
     """
-    found = re.search(r"^VmPTE:\s+(\d+) kB$", _read(pid, "status"), re.MULTILINE)
+    found = read_status(pid).page_table_bytes
     if found is None:
         raise _no_memory(pid)
-    return int(found[1]) * 1024
+    return found
 
 
 def parse_smaps(text: str) -> list[SmapsVma]:
@@ -190,15 +228,39 @@ def _read(pid: int | str, name: str) -> str:
     path = Path("/proc") / str(pid) / name
     try:
         return os.fsdecode(path.read_bytes())
-    except (FileNotFoundError, ProcessLookupError):
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except ProcessLookupError:
         raise ForktraceError(f"There is no process {pid}.") from None
     except PermissionError:
-        raise ForktraceError(f"{path} may not be read.", "Run as root.") from None
+        advice = "Run as root." if os.geteuid() else "A security module forbids it."
+        raise NotPermitted(f"{path} may not be read.", advice) from None
     except OSError as error:
         raise ForktraceError(f"{path} cannot be read: {error.strerror}.") from None
 
 
+def _missing(path: Path) -> ForktraceError:
+    """Say why a file of a process is not there."""
+    if not Path("/proc/self").exists():
+        return Unsupported("/proc is not mounted.", "Run: mount -t proc proc /proc")
+    if path.name == "smaps" and not Path("/proc/self/smaps").exists():
+        return Unsupported(
+            "This kernel has no /proc/PID/smaps.",
+            "Boot a kernel built with CONFIG_PROC_PAGE_MONITOR=y.",
+        )
+    return ForktraceError(f"There is no process {path.parent.name}.")
+
+
 def _no_memory(pid: int | str) -> ForktraceError:
-    return ForktraceError(
-        f"Process {pid} has no memory of its own: it is a kernel thread or has ended."
-    )
+    return ForktraceError(f"Process {pid} has no memory of its own: {_why(pid)}.")
+
+
+def _why(pid: int | str) -> str:
+    try:
+        # The name stands in brackets and may hold any character.
+        fields = _read(pid, "stat").rpartition(")")[2].split()
+    except ForktraceError:
+        return "it has ended"
+    if len(fields) > 6 and int(fields[6]) & _PF_KTHREAD:
+        return "it is a kernel thread"
+    return "it is a zombie" if fields and fields[0] in "ZX" else "it is ending"

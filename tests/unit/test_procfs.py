@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -90,9 +91,23 @@ def test_page_tables_grow_with_touched_memory() -> None:
     assert 31 * mmap.PAGESIZE <= grown <= 36 * mmap.PAGESIZE
 
 
+def test_the_status_of_a_thread_is_that_of_its_process() -> None:
+    status = procfs.read_status()
+    assert status.pid == os.getpid()
+    assert status.comm == Path("/proc/self/comm").read_text().rstrip("\n")
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        assert procfs.read_status(thread.native_id or 0).pid == os.getpid()
+    finally:
+        done.set()
+        thread.join()
+
+
 def test_no_such_process() -> None:
     pid = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
-    for read in (procfs.read_smaps, procfs.vm_pte_bytes):
+    for read in (procfs.read_smaps, procfs.vm_pte_bytes, procfs.read_status):
         with pytest.raises(ForktraceError, match=f"no process {pid}"):
             read(pid)
 
@@ -101,8 +116,9 @@ def test_a_zombie_has_no_memory() -> None:
     with subprocess.Popen(["true"]) as child:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         for read in (procfs.read_smaps, procfs.vm_pte_bytes):
-            with pytest.raises(ForktraceError, match="no memory of its own"):
+            with pytest.raises(ForktraceError, match="own: it is a zombie"):
                 read(child.pid)
+        assert procfs.read_status(child.pid).page_table_bytes is None
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to become someone else")

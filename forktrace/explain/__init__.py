@@ -1,0 +1,1 @@
+"""What a fork of a process would copy, told from /proc alone: no probe, no fork."""

@@ -1,0 +1,156 @@
+"""What copies cost on this host, as forktrace measured it, to estimate a fork's time.
+
+Taken from what forktrace publishes: its metrics (a URL, or a file as a textfile
+collector keeps it), or the lines of ``forktrace trace --json``. The time of a copy is
+taken to be so much a VMA and so much a byte of new page tables.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.request
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from forktrace.errors import ForktraceError
+
+DEFAULT = "http://127.0.0.1:19435/metrics"
+"""Where ``forktrace run`` serves metrics, looked at quietly unless told otherwise."""
+
+_QUIET_SECONDS, _PATIENCE_SECONDS = 0.5, 5.0
+_MOST_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Some copies together: how many VMAs, bytes of page tables, and nanoseconds."""
+
+    vmas: int
+    page_table_bytes: int
+    copy_ns: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a copy costs in nanoseconds, a VMA and a byte, and who says so."""
+
+    ns_per_vma: float
+    ns_per_byte: float
+    source: str
+
+    def estimate_ns(self, vmas: int, page_table_bytes: int) -> int:
+        """Return the nanoseconds that so much would take in copy_page_range()."""
+        return round(self.ns_per_vma * vmas + self.ns_per_byte * page_table_bytes)
+
+
+def read(where: str | None) -> Measured | None:
+    """Return what was measured at ``where``, a URL or a file.
+
+    None: ask the forktrace that may run on this host, and return None if there is none.
+    Raises ForktraceError if ``where`` cannot be read or holds no measurement.
+    """
+    if where is None:
+        try:
+            return fit(_observations(_fetch(DEFAULT, _QUIET_SECONDS)), DEFAULT)
+        except (ForktraceError, ValueError):
+            return None
+    try:
+        found = fit(_observations(_content(where)), where)
+    except (ValueError, KeyError, TypeError):
+        raise ForktraceError(
+            f"{where} is neither forktrace's metrics nor its JSON lines.",
+            "Take http://HOST:19435/metrics, or what forktrace trace --json printed.",
+        ) from None
+    if found is None:
+        raise ForktraceError(
+            f"{where} holds no measured copy.",
+            "Let forktrace run while processes fork, then ask again.",
+        )
+    return found
+
+
+def fit(observations: Iterable[Observation], source: str) -> Measured | None:
+    """Return the cost a VMA and a byte that explain the observations best.
+
+    Least squares of the relative error, neither cost below 0. None: nothing observed.
+    """
+    vv = vb = bb = v = b = 0.0
+    for seen in observations:
+        if seen.copy_ns <= 0 or seen.vmas <= 0:
+            continue
+        vmas, size = seen.vmas / seen.copy_ns, seen.page_table_bytes / seen.copy_ns
+        vv, vb, bb = vv + vmas * vmas, vb + vmas * size, bb + size * size
+        v, b = v + vmas, b + size
+    if vv == 0:
+        return None
+    determinant = vv * bb - vb * vb
+    # Where all have the same shape, one cost cannot be told from the other.
+    if determinant > 1e-9 * vv * bb:
+        a_vma = (v * bb - b * vb) / determinant
+        a_byte = (b * vv - v * vb) / determinant
+        if a_vma >= 0 and a_byte >= 0:
+            return Measured(a_vma, a_byte, source)
+        if a_vma >= 0:
+            return Measured(v / vv, 0.0, source)
+    return Measured(0.0, b / bb, source) if bb else Measured(v / vv, 0.0, source)
+
+
+def _content(where: str) -> str:
+    if where.startswith(("http://", "https://")):
+        return _fetch(where, _PATIENCE_SECONDS)
+    try:
+        with Path(where).open("rb") as file:
+            return file.read(_MOST_BYTES).decode()
+    except OSError as error:
+        raise ForktraceError(f"{where} cannot be read: {error.strerror}.") from None
+
+
+def _fetch(url: str, patience: float) -> str:
+    # Not by a proxy: the host that measured is near.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=patience) as answer:
+            return str(answer.read(_MOST_BYTES).decode())
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise ForktraceError(f"{url} does not answer: {reason}.") from None
+
+
+def _observations(text: str) -> Sequence[Observation]:
+    if text.lstrip().startswith("{"):
+        return [_of_fork(json.loads(line)) for line in text.splitlines() if line]
+    return _of_metrics(text)
+
+
+def _of_fork(fork: dict[str, object]) -> Observation:
+    triggers = fork["triggers"]
+    if not isinstance(triggers, list):
+        raise ValueError
+    return Observation(
+        *(
+            sum(int(each[name]) for each in triggers)
+            for name in ("vmas", "page_table_bytes", "copy_ns")
+        )
+    )
+
+
+def _of_metrics(text: str) -> list[Observation]:
+    """Return one observation for each (trigger, anon_vma)."""
+    sums: dict[tuple[str, str], dict[str, float]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if {"trigger", "anon_vma"} <= set(sample.labels):
+                key = (sample.labels["trigger"], sample.labels["anon_vma"])
+                sums.setdefault(key, {})[sample.name] = sample.value
+    return [
+        Observation(
+            vmas=int(values.get("forktrace_copied_vmas_total", 0)),
+            page_table_bytes=int(values.get("forktrace_page_table_bytes_total", 0)),
+            copy_ns=1e9 * values.get("forktrace_copy_seconds_total", 0),
+        )
+        for values in sums.values()
+    ]

@@ -1,0 +1,245 @@
+"""What fork would do with each VMA of a process by a rule, and what that would cost.
+
+/proc tells almost all that the kernel decides by. What it does not tell is kept apart
+as a ``doubt``, and what it would cost if it came true:
+
+* ``anon_vma``: a private VMA that was written once, or merged with one that was, has an
+  anon_vma also when none of its pages is anonymous now;
+* ``event_fork``: whether the userfaultfd of a VMA reports forks is known only if the
+  process holds the userfaultfd itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from forktrace.explain import guards
+from forktrace.explain.guards import Guards
+from forktrace.explain.pagetables import LEAF, MIDDLE, PAGE, TOP, PageTables
+from forktrace.explain.process import Process
+from forktrace.kinds.mapping import fixed_decision, inherited
+from forktrace.model import Decision, TriggerCost, VmaCounts
+from forktrace.procfs import SmapsVma
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from forktrace.kernel.flags import FlagNames
+    from forktrace.kernel.rule import Rule
+
+Doubt = Literal["", "anon_vma", "event_fork"]
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What fork would do with one VMA.
+
+    ``anon_vma`` is None where /proc does not tell. ``page_table_bytes`` are those that
+    would be newly allocated for it; with a ``doubt``, those if it came true, which the
+    forecast's sums leave out. ``guard_pages`` is None where they are not known.
+    """
+
+    vma: SmapsVma
+    decision: Decision
+    trigger: str | None
+    anon_vma: bool | None
+    doubt: Doubt = ""
+    page_table_bytes: int = 0
+    guard_pages: int | None = None
+
+    @property
+    def copied(self) -> bool:
+        """Whether the kernel would copy its page tables."""
+        return self.decision == "copy"
+
+    @property
+    def pages(self) -> int:
+        """Entries to copy, about: pages present, but for huge ones."""
+        sizes = self.vma.sizes
+        huge = ("AnonHugePages", "FilePmdMapped", "ShmemPmdMapped")
+        return max(0, self.vma.rss - sum(sizes.get(name, 0) for name in huge)) // PAGE
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a fork of one process would copy.
+
+    ``hidden_bytes`` are the page tables the process has (VmPTE) that show nothing:
+    empty ones mostly, left by memory given back. ``tables`` has them where they most
+    likely are, and ``hidden_copied`` is what of the cost rests on that.
+    """
+
+    process: Process
+    rule: Rule
+    fates: tuple[Fate, ...]
+    tables: PageTables
+    hidden_bytes: int
+    hidden_copied: int
+
+    @property
+    def counts(self) -> VmaCounts:
+        """How many VMAs meet each decision."""
+        made = [fate.decision for fate in self.fates]
+        return VmaCounts(
+            *(made.count(each) for each in ("copy", "skip", "dontcopy", "wipeonfork"))
+        )
+
+    @property
+    def page_table_bytes(self) -> int:
+        """Bytes of page tables the child would be given."""
+        return sum(fate.page_table_bytes for fate in self.fates if fate.copied)
+
+    @property
+    def doubtful(self) -> tuple[Fate, ...]:
+        """Those VMAs that would not be copied, as far as /proc tells."""
+        return tuple(fate for fate in self.fates if fate.doubt and not fate.copied)
+
+    @property
+    def triggers(self) -> tuple[TriggerCost, ...]:
+        """What each trigger costs, the dearest first; copy_ns is not known: 0."""
+        sums: dict[tuple[str, bool], tuple[int, int]] = {}
+        for fate in self.fates:
+            if fate.trigger:
+                key = (fate.trigger, bool(fate.anon_vma))
+                vmas, size = sums.get(key, (0, 0))
+                sums[key] = (vmas + 1, size + fate.page_table_bytes)
+        ranked = sorted(sums.items(), key=lambda entry: (-entry[1][1], entry[0]))
+        return tuple(
+            TriggerCost(trigger, anon, vmas, 0, size)
+            for (trigger, anon), (vmas, size) in ranked
+        )
+
+    def saved(self, without: Iterable[Fate]) -> int:
+        """Return the bytes that not copying some VMAs would save."""
+        left_out = {fate.vma.start for fate in without}
+        kept = [f for f in self.fates if f.copied and f.vma.start not in left_out]
+        rest = self.tables.copied((fate.vma.start, fate.vma.end) for fate in kept)
+        return self.page_table_bytes - sum(rest)
+
+
+def forecast(
+    process: Process, rule: Rule, names: FlagNames, release: str | None = None
+) -> Forecast:
+    """Return what a fork of ``process`` would copy.
+
+    ``rule`` is the running kernel's, or, with ``release``, that of another kernel.
+    ``names`` are those of the running kernel's bits.
+    """
+    bits = {names.name(bit): 1 << bit for bit in range(64)}
+    fates = [
+        _decide(vma, found, rule, names, bits, process.fork_event, release)
+        for vma, found in zip(process.vmas, process.guards)
+    ]
+    seen = process.seen.tables
+    hidden = max(0, process.page_table_bytes - seen.size)
+    tables = with_hidden(seen, hidden, fates)
+    priced = _priced(fates, tables)
+    made = Forecast(process, rule, priced, tables, hidden, 0)
+    copied = ((fate.vma.start, fate.vma.end) for fate in priced if fate.copied)
+    return replace(made, hidden_copied=made.page_table_bytes - sum(seen.copied(copied)))
+
+
+def _decide(
+    vma: SmapsVma,
+    found: Guards,
+    rule: Rule,
+    names: FlagNames,
+    bits: dict[str, int],
+    fork_event: bool | None,
+    release: str | None,
+) -> Fate:
+    src, by_guard = guards.as_under(rule, release, vma, found)
+    anon = True if by_guard else has_anon_vma(vma)
+    fixed = fixed_decision(src)
+    if fixed:
+        return Fate(vma, fixed, None, anon, guard_pages=found.pages)
+
+    def set_bits(fork_event: bool) -> int:
+        dst = inherited(src, fork_event=fork_event)
+        return rule.trigger_bits(_number(src, bits), _number(dst, bits))
+
+    made = set_bits(bool(fork_event))
+    doubt: Doubt = ""
+    if fork_event is None and set_bits(True) != made:
+        doubt = "event_fork"
+    elif not made and anon is None:
+        doubt = "anon_vma"
+    if not made and not anon:
+        return Fate(vma, "skip", None, anon, doubt, guard_pages=found.pages)
+    trigger = rule.trigger_name(made, names)
+    return Fate(vma, "copy", trigger, anon, doubt, guard_pages=found.pages)
+
+
+def _number(flags: frozenset[str], bits: dict[str, int]) -> int:
+    return sum(bits.get(name, 0) for name in flags)
+
+
+def has_anon_vma(vma: SmapsVma) -> bool | None:
+    """Tell whether a VMA has an anon_vma; None where smaps does not tell.
+
+    Anonymous pages prove it, here or in swap. Shared memory never has any, nor does a
+    special mapping of the kernel that nobody may ever write.
+    """
+    if vma.anonymous or (guards.is_anonymous(vma) and vma.sizes.get("Swap")):
+        return True
+    if vma.perms[3] == "s" or "mw" not in vma.vm_flags:
+        return False
+    # A private huge page of no file is anonymous from its first touch on.
+    huge = vma.sizes.get("Private_Hugetlb", 0) + vma.sizes.get("Shared_Hugetlb", 0)
+    return True if huge and vma.name.startswith("/anon_hugepage") else None
+
+
+def with_hidden(seen: PageTables, hidden: int, fates: Sequence[Fate]) -> PageTables:
+    """Return the tables with ``hidden`` bytes more, where they most likely are.
+
+    A PFNMAP's come first, which pagemap never shows. The rest are empty tables, left in
+    private memory that was given back to the kernel: the largest mappings first.
+    """
+    leaves, middles, tops = set(seen.leaves), set(seen.middles), set(seen.tops)
+    left = hidden // PAGE
+    for fate in sorted(fates, key=_hides):
+        if left <= 0 or _hides(fate) > _HIDES_NOTHING:
+            break
+        for leaf in range(fate.vma.start // LEAF, -(-fate.vma.end // LEAF)):
+            if leaf in leaves:
+                continue
+            middle, top = leaf * LEAF // MIDDLE, leaf * LEAF // TOP
+            left -= 1 + (middle not in middles) + (top not in tops)
+            if left < 0:
+                break
+            leaves.add(leaf)
+            middles.add(middle)
+            tops.add(top)
+    return PageTables(
+        tuple(sorted(leaves)), tuple(sorted(middles)), tuple(sorted(tops))
+    )
+
+
+_HIDES_NOTHING = (1, 1)
+
+
+def _hides(fate: Fate) -> tuple[int, int]:
+    """Order VMAs by how likely they have tables that pagemap does not show."""
+    flags = fate.vma.vm_flags
+    if "pf" in flags:
+        return (-1, -fate.vma.size)
+    if fate.anon_vma and "wr" in flags and "ht" not in flags:
+        return (0, -fate.vma.size)
+    return (2, 0)
+
+
+def _priced(fates: Sequence[Fate], tables: PageTables) -> tuple[Fate, ...]:
+    """Fill in what each copy allocates, and what each doubtful one would."""
+    costs: dict[int, int] = {}
+    for wanted in (
+        [fate for fate in fates if fate.copied or fate.doubt],
+        [fate for fate in fates if fate.copied],
+    ):
+        ranges = [(fate.vma.start, fate.vma.end) for fate in wanted]
+        priced = zip(wanted, tables.copied(ranges))
+        costs.update((fate.vma.start, cost) for fate, cost in priced)
+    return tuple(
+        replace(fate, page_table_bytes=costs.get(fate.vma.start, 0)) for fate in fates
+    )

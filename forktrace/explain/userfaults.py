@@ -1,0 +1,47 @@
+"""Do the userfaultfds of a process report forks: then their bits live on in the child.
+
+dup_userfaultfd() clears the bits of the child's VMAs unless the userfaultfd negotiated
+UFFD_FEATURE_EVENT_FORK. smaps does not show that, but the descriptor's fdinfo shows the
+features (userfaultfd_show_fdinfo, since 4.3), while this process holds it itself: many
+programs hand it to another process, and then /proc cannot tell.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from forktrace.kinds.userfaultfd import EVENT_FORK
+
+_LINK = "anon_inode:[userfaultfd]"
+_FEATURES = re.compile(r"^API:\s+[0-9a-f]+:([0-9a-f]+):", re.MULTILINE)
+
+
+def reports_forks(pid: int | str) -> bool | None:
+    """Tell whether every userfaultfd of ``pid`` does, or none does.
+
+    None where they differ, or the process holds none.
+    """
+    answers = {bool(features & EVENT_FORK) for features in _features(pid)}
+    return answers.pop() if len(answers) == 1 else None
+
+
+def _features(pid: int | str) -> list[int]:
+    folder = Path(f"/proc/{pid}")
+    found = []
+    try:
+        descriptors = os.listdir(folder / "fd")
+    except OSError:
+        return []
+    for number in descriptors:
+        try:
+            # The file's name; /dev/userfaultfd gives the same one.
+            if os.readlink(folder / "fd" / number) != _LINK:
+                continue
+            match = _FEATURES.search((folder / "fdinfo" / number).read_text())
+        except OSError:  # closed meanwhile
+            continue
+        if match:
+            found.append(int(match[1], 16))
+    return found

@@ -1,0 +1,139 @@
+"""What copies cost, from what forktrace publishes."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from forktrace.errors import ForktraceError
+from forktrace.explain import measured
+from forktrace.explain.measured import Observation, fit
+
+METRICS = """\
+# TYPE forktrace_copied_vmas counter
+forktrace_copied_vmas_total{trigger="anon_vma",anon_vma="true"} 100
+forktrace_copied_vmas_total{trigger="maybe_guard",anon_vma="false"} 10
+# TYPE forktrace_copy_seconds counter
+forktrace_copy_seconds_total{trigger="anon_vma",anon_vma="true"} 0.00014
+forktrace_copy_seconds_total{trigger="maybe_guard",anon_vma="false"} 0.000090
+# TYPE forktrace_page_table_bytes counter
+forktrace_page_table_bytes_total{trigger="anon_vma",anon_vma="true"} 40000
+forktrace_page_table_bytes_total{trigger="maybe_guard",anon_vma="false"} 80000
+"""
+"""1,000 ns a VMA and 1 ns a byte."""
+
+
+def fork_line(vmas: int, size: int) -> str:
+    ns = 1000 * vmas + size
+    cost = {"trigger": "anon_vma", "anon_vma": True, "vmas": vmas}
+    cost.update({"copy_ns": ns, "page_table_bytes": size})
+    return json.dumps({"schema": 1, "triggers": [cost]})
+
+
+def check(found: measured.Measured | None) -> None:
+    assert found is not None
+    assert (found.ns_per_vma, found.ns_per_byte) == pytest.approx((1000, 1))
+    assert found.estimate_ns(5, 4096) == 9096
+
+
+def test_both_costs_come_out_of_observations_of_different_shape() -> None:
+    check(fit([Observation(10, 0, 10_000), Observation(1, 9000, 10_000)], ""))
+
+
+def test_neither_cost_is_ever_negative() -> None:
+    found = fit([Observation(10, 1000, 10), Observation(20, 1000, 10_000)], "")
+    assert found is not None
+    assert min(found.ns_per_vma, found.ns_per_byte) >= 0
+
+
+def test_observations_of_one_shape_tell_one_cost() -> None:
+    found = fit([Observation(10, 1000, 10_000), Observation(20, 2000, 20_000)], "")
+    assert found is not None
+    assert found.estimate_ns(10, 1000) == 10_000
+
+
+def test_copies_without_tables_tell_the_cost_of_a_vma() -> None:
+    found = fit([Observation(10, 0, 10_000)], "")
+    assert found is not None
+    assert found.estimate_ns(1, 0) == 1000
+
+
+def test_nothing_observed() -> None:
+    assert fit([], "") is None
+    assert fit([Observation(0, 0, 0)], "") is None
+
+
+def test_metrics_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "forktrace.prom"
+    path.write_text(METRICS)
+    check(measured.read(str(path)))
+
+
+def test_lines_of_trace_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "forks.json"
+    path.write_text(f"{fork_line(10, 0)}\n{fork_line(1, 9000)}\n")
+    check(measured.read(str(path)))
+
+
+class Metrics(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(METRICS.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def served() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Metrics) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/metrics"
+        server.shutdown()
+        thread.join()
+
+
+def test_metrics_by_url(served: str) -> None:
+    check(measured.read(served))
+
+
+def test_the_hosts_own_are_looked_at_quietly(
+    served: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measured, "DEFAULT", served)
+    check(measured.read(None))
+    monkeypatch.setattr(measured, "DEFAULT", "http://127.0.0.1:1/metrics")
+    assert measured.read(None) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "holds no measured copy"),
+        (b"root:x:0:0::/root:/bin/sh\n", "neither"),
+        (b'{"schema": 1}\n', "neither"),
+        (b"{broken", "neither"),
+        (b"\xff\xfe\x00", "neither"),
+    ],
+)
+def test_other_files_are_told_apart(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(ForktraceError, match=says):
+        measured.read(str(path))
+
+
+@pytest.mark.parametrize(
+    "where", ["/no/such/file", "/proc/self", "http://127.0.0.1:1/", "http://[/"]
+)
+def test_what_cannot_be_read_is_one_line(where: str) -> None:
+    with pytest.raises(ForktraceError) as raised:
+        measured.read(where)
+    assert "\n" not in raised.value.message
