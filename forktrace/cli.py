@@ -44,6 +44,17 @@ class Decision(str, Enum):
     rule = "rule"
 
 
+class Sort(str, Enum):
+    """What the rows of top are sorted by."""
+
+    cost = "cost"
+    forks = "forks"
+    duration = "duration"
+    tables = "tables"
+    waste = "waste"
+    name = "name"
+
+
 AttachOption = Annotated[
     Attach,
     typer.Option(help="fentry is cheaper; auto takes it where the kernel accepts it."),
@@ -190,6 +201,91 @@ def trace(
         tracing.SHOW_JSON if as_json else tracing.SHOW_LINES,
         attach.value,
         decision.value,
+    )
+
+
+@app.command(epilog="Example: sudo forktrace top --sort tables --comm redis")
+def top(
+    sort: Annotated[Sort, typer.Option(help="What comes first.")] = Sort.cost,
+    comm: Annotated[
+        str, typer.Option(help="Only process names that contain this.")
+    ] = "",
+    interval: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Time between looks.")
+    ] = 2.0,
+    count: Annotated[
+        int, typer.Option(min=0, help="Stop after so many with --plain; 0: never.")
+    ] = 0,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Only write lines, a block each time.")
+    ] = False,
+    as_json: JsonOption = False,
+    attach: AttachOption = Attach.auto,
+    decision: DecisionOption = Decision.auto,
+    self_stats: SelfStatsOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Show live who forks, how long it takes, and why."""
+    from forktrace import top as command  # noqa: PLC0415
+    from forktrace.views.terminal import can_take_over  # noqa: PLC0415
+
+    _require_traceable()
+    command.top(
+        command.Options(
+            sort=sort.value,
+            comm=comm,
+            interval=interval,
+            count=count,
+            plain=plain or not can_take_over(sys.stdout),
+            as_json=as_json,
+            attach=attach.value,
+            decision=decision.value,
+            self_stats=self_stats,
+        )
+    )
+
+
+@app.command(epilog="Example: forktrace explain $(pidof redis-server) --rule 7.3")
+def explain(
+    pid: Annotated[
+        Optional[int],
+        typer.Argument(
+            min=1, max=_MAX_PID, help="The process to look at.", show_default=False
+        ),
+    ] = None,
+    all_processes: Annotated[
+        bool, typer.Option("--all", help="Rank all processes by what a fork costs.")
+    ] = False,
+    rule: Annotated[
+        Optional[str],
+        typer.Option(metavar="RELEASE", help="Answer by another kernel's rule."),
+    ] = None,
+    measured: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="URL|FILE",
+            help="Estimate time from these metrics, or from lines of trace --json; by "
+            "default from the forktrace that runs on this host, if any.",
+        ),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, help="Show so many processes with --all.")
+    ] = 20,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Tell from /proc what a fork of a process would copy, and what to do about it."""
+    from forktrace.explain import command  # noqa: PLC0415
+
+    raise typer.Exit(
+        command.report(
+            pid,
+            all_processes=all_processes,
+            rule=rule,
+            measured=measured,
+            as_json=as_json,
+            limit=limit,
+        )
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,17 +20,21 @@ from forktrace.exporter.textfile import write_textfile
 from forktrace.exporter.web import serve
 from forktrace.model import Fork
 from forktrace.stop import Stop
+from forktrace.top import Display, screen
 from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.session import DecisionMode, Session, Wanted
 from forktrace.tracing import announce, warn_of_disagreement
 from forktrace.views import lines
-from forktrace.views.live import LiveTable
+from forktrace.views.terminal import can_take_over
+from forktrace.views.top import TopState
 
 TICK_MS = 500
 FIRST_AUDIT_SECONDS = 10.0
 AUDIT_SECONDS = 1.0
 AUDIT_EVERY_SECONDS = 60.0
 TEXTFILE_SECONDS = 15.0
+REFRESH_SECONDS = 2.0
+UNSEEN_FORKS = 1000
 SAMPLES_A_SECOND = 10
 """How many forks a second are looked at one by one, for the page; all are counted."""
 
@@ -86,14 +92,18 @@ def run(options: Options) -> None:
     """Serve until a signal comes, then say what there was. Raises ForktraceError."""
     stop = Stop()
     latest: deque[Fork] = deque(maxlen=LATEST_FORKS)
+    unseen: deque[Fork] = deque(maxlen=UNSEEN_FORKS)
+
+    def deliver(fork: Fork) -> None:
+        latest.appendleft(fork)
+        unseen.append(fork)
+
     wanted = Wanted(
         events=True,
         events_a_second=SAMPLES_A_SECOND,
         self_stats=options.self_stats,
     )
-    with Session(
-        options.attach, options.decision, wanted, latest.appendleft
-    ) as session:
+    with Session(options.attach, options.decision, wanted, deliver) as session:
         collector = ForktraceCollector(
             session.totals, session.info, options.max_comms, session.bit_names
         )
@@ -114,7 +124,8 @@ def run(options: Options) -> None:
                 file=sys.stderr,
             )
             written = Textfile(collector, options.textfile, time.monotonic())
-            _watch(session, stop, written, audited=audited)
+            with _shown(session, unseen) as shown:
+                _watch(session, stop, written, shown, audited=audited)
             written.write()
         finally:
             server.close()
@@ -160,17 +171,41 @@ class Textfile:
             self._failed = True
 
 
-def _watch(session: Session, stop: Stop, textfile: Textfile, *, audited: bool) -> None:
-    """Keep windows, warning, textfile and live table going until it is time."""
+@contextmanager
+def _shown(session: Session, forks: deque[Fork]) -> Iterator[Callable[[], bool]]:
+    """Show what top shows, on a terminal; yields what keeps it up to date.
+
+    That returns False once the person at the keyboard has seen enough.
+    """
+    if not can_take_over(sys.stdout):
+        yield lambda: True
+        return
+    display = Display(session, forks, TopState(), REFRESH_SECONDS)
+    with screen(display) as refresh:
+
+        def go_on() -> bool:
+            refresh()
+            return not display.state.quit
+
+        yield go_on
+
+
+def _watch(
+    session: Session,
+    stop: Stop,
+    textfile: Textfile,
+    go_on: Callable[[], bool],
+    *,
+    audited: bool,
+) -> None:
+    """Keep windows, warning, textfile and live view going until it is time."""
     audit = AuditWindows(session, time.monotonic()) if audited else None
     warned = False
-    with LiveTable(sys.stdout) as table:
-        while not stop:
-            session.poll(TICK_MS)
-            if audit:
-                audit.tick(time.monotonic())
-            textfile.tick(time.monotonic())
-            warned = warned or warn_of_disagreement(session)
-            table.show(session.totals)
-            # A burst of samples wakes poll early; there is nothing to hurry for.
-            time.sleep(0.05)
+    while not stop and go_on():
+        session.poll(TICK_MS)
+        if audit:
+            audit.tick(time.monotonic())
+        textfile.tick(time.monotonic())
+        warned = warned or warn_of_disagreement(session)
+        # A burst of samples wakes poll early; there is nothing to hurry for.
+        time.sleep(0.05)

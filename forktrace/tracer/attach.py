@@ -141,5 +141,9 @@ def _perf_event_open(attr: _PerfEventAttr) -> int:
 
 def _advice(number: int | None) -> str:
     if number in (errno.EPERM, errno.EACCES):
-        return "Run as root; under lockdown=confidentiality no kprobe is allowed."
+        return (
+            "Run as root: where kernel.perf_event_paranoid is above 2, as on Debian, "
+            "CAP_PERFMON is not enough. Under lockdown=confidentiality no kprobe is "
+            "allowed."
+        )
     return "See /sys/kernel/debug/kprobes/blacklist, and that kprobes are enabled."

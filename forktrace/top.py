@@ -1,0 +1,139 @@
+"""``forktrace top``: who forks on this host, how long, and why, kept up to date."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from forktrace.activity import Activity, Window
+from forktrace.model import Fork
+from forktrace.stop import Stop
+from forktrace.tracer.backend import AttachMode
+from forktrace.tracer.session import DecisionMode, Session, Wanted
+from forktrace.tracing import announce
+from forktrace.views import lines
+from forktrace.views.terminal import Screen
+from forktrace.views.top import TopState
+from forktrace.views.top import lines as top_lines
+
+_POLL_MS = 100
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``top`` was asked for; ``count`` 0 means no bound."""
+
+    sort: str
+    comm: str
+    interval: float
+    count: int
+    plain: bool
+    as_json: bool
+    attach: AttachMode
+    decision: DecisionMode
+    self_stats: bool
+
+
+class Display:
+    """Shows one window after the other in the way the output can take."""
+
+    def __init__(
+        self,
+        session: Session,
+        forks: deque[Fork],
+        state: TopState,
+        interval: float,
+    ) -> None:
+        """Begin the first window; forks are taken out of ``forks`` as they come in."""
+        self._forks = forks
+        kernel, witness = session.kernel.release, session.decided_by
+        self.title = f"forktrace on {kernel} ({session.attached}, {witness})"
+        self.state = state
+        self._session = session
+        self._interval = interval
+        self._activity = Activity(session.totals(), time.monotonic())
+        self._due = time.monotonic() + interval
+        self._window: Window | None = None
+
+    def due(self) -> bool:
+        """Begin a new window when it is time; tell whether there is one to show."""
+        while self._forks:
+            self._activity.add(self._forks.popleft())
+        if time.monotonic() < self._due or self.state.paused:
+            return False
+        self._due = time.monotonic() + self._interval
+        self._window = self._activity.take(self._session.totals(), time.monotonic())
+        return True
+
+    @property
+    def window(self) -> Window:
+        """The last window that ended."""
+        if self._window is None:
+            totals = self._session.totals()
+            return Window(1.0, 0, 0, 0, (), totals)
+        return self._window
+
+    def lines(self, rows: int = 0) -> list[str]:
+        """Return what to show of it."""
+        return top_lines(self.window, self.state, self.title, rows)
+
+
+@contextmanager
+def screen(display: Display) -> Iterator[Callable[[], None]]:
+    """Take the terminal over, and yield what keeps it up to date."""
+    with Screen() as terminal:
+
+        def refresh() -> None:
+            typed = terminal.keys()
+            for key in typed:
+                display.state.press(key)
+            if display.due() or typed or rows[0] != terminal.rows:
+                rows[0] = terminal.rows
+                terminal.show(display.lines(terminal.rows))
+
+        rows = [0]
+        yield refresh
+
+
+def top(options: Options) -> None:
+    """Show until a bound is met, q or a signal comes; then say what there was."""
+    stop = Stop()
+    state = TopState(options.sort, options.comm)
+    forks: deque[Fork] = deque()
+    wanted = Wanted(events=True, self_stats=options.self_stats, ring_bytes=4 << 20)
+    with Session(options.attach, options.decision, wanted, forks.append) as session:
+        display = Display(session, forks, state, options.interval)
+        if options.plain or options.as_json:
+            announce(session)
+            _print_windows(session, display, stop, options)
+        else:
+            with screen(display) as refresh:
+                while not (stop or state.quit):
+                    session.poll(_POLL_MS)
+                    refresh()
+        session.detach()
+        totals = session.totals()
+    print(*lines.summary(totals), sep="\n", file=sys.stderr)
+
+
+def _print_windows(
+    session: Session, display: Display, stop: Stop, options: Options
+) -> None:
+    shown = 0
+    while not stop:
+        session.poll(_POLL_MS)
+        if not display.due():
+            continue
+        if options.as_json:
+            print(json.dumps(display.window.to_json(), separators=(",", ":")))
+        else:
+            print(*display.lines(), "", sep="\n")
+        sys.stdout.flush()
+        shown += 1
+        if shown == options.count:
+            stop.set()

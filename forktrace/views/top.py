@@ -1,0 +1,138 @@
+"""The live table: who forks and what it costs, as lines that fit a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from forktrace.activity import Usage, Window
+from forktrace.text import printable
+from forktrace.views.units import duration, size
+
+SORTS: dict[str, tuple[str, Callable[[Usage], object]]] = {
+    "cost": ("c", lambda usage: -usage.copy_ns),
+    "forks": ("f", lambda usage: -usage.forks),
+    "duration": ("d", lambda usage: -usage.max_ns),
+    "tables": ("p", lambda usage: -usage.page_table_bytes),
+    "waste": ("x", lambda usage: -usage.discarded_bytes),
+    "name": ("n", lambda usage: usage.comm),
+}
+"""What rows can be sorted by: the key to press, and the order."""
+
+HEADER = (
+    f"{'COMM':<15} {'FORKS/s':>7} {'MEAN':>7} {'MAX':>7} {'COPY/s':>7} "
+    f"{'TABLES/s':>8} {'EXEC':>5}  COPIED BY"
+)
+HELP = (
+    "Sort by c cost (time copying), f forks, d longest fork, p page tables, x thrown",
+    "away by exec, n name. / filter by name, space pause, q quit, h this help.",
+    "MEAN and MAX are of whole forks. COPY/s is time in copy_page_range in a second.",
+    "TABLES/s are page tables allocated. EXEC is the share of children that called",
+    "exec, so that all was copied for nothing. COPIED BY: triggers, by time.",
+)
+
+
+@dataclass
+class TopState:
+    """What the person at the keyboard wants to see."""
+
+    sort: str = "cost"
+    comm: str = ""
+    paused: bool = False
+    help: bool = False
+    quit: bool = False
+    typing: bool = False
+
+    def press(self, key: str) -> None:
+        """Take one key."""
+        if self.typing:
+            self._type(key)
+        elif key == "q":
+            self.quit = True
+        elif key == " ":
+            self.paused = not self.paused
+        elif key in "h?":
+            self.help = not self.help
+        elif key == "/":
+            self.typing, self.comm = True, ""
+        else:
+            for name, (letter, _) in SORTS.items():
+                if key == letter:
+                    self.sort = name
+
+    def _type(self, key: str) -> None:
+        if key in "\r\n":
+            self.typing = False
+        elif key == "\x1b":
+            self.typing, self.comm = False, ""
+        elif key in "\x7f\b":
+            self.comm = self.comm[:-1]
+        elif key.isprintable():
+            self.comm += key
+
+
+def lines(window: Window, state: TopState, title: str, rows: int = 0) -> list[str]:
+    """Return the whole view, at most ``rows`` lines of it where that is not 0."""
+    head = [*_head(window, state, title), HEADER]
+    body = [_row(usage) for usage in _chosen(window, state)] or ["no fork yet"]
+    if state.help:
+        head = [*HELP, *head]
+    room = max(1, rows - len(head)) if rows else len(body)
+    if len(body) > room:
+        left = len(body) - room + 1
+        body = [*body[: room - 1], f"and {left} more"]
+    return [*head, *body][: rows or None]
+
+
+def _head(window: Window, state: TopState, title: str) -> list[str]:
+    seconds = window.seconds
+    share = window.copy_ns / window.fork_ns if window.fork_ns else 0.0
+    found = [
+        title,
+        f"{window.forks / seconds:.1f} forks/s took {duration(_rate(window))} of each "
+        f"second, {share:.0%} of it copying page tables"
+        + (" -- paused" if state.paused else ""),
+    ]
+    own = own_share(window)
+    notes = [f"tracing took {own:.1%} of fork time"] if own is not None else []
+    lost = {stage: n for stage, n in window.totals.lost.items() if n}
+    if lost:
+        notes.append("lost: " + ", ".join(f"{n} {stage}" for stage, n in lost.items()))
+    if state.comm or state.typing:
+        notes.append(f"only names with {state.comm!r}" + ("_" if state.typing else ""))
+    notes.append(f"sorted by {state.sort}")
+    return [*found, "; ".join(notes)]
+
+
+def _rate(window: Window) -> float:
+    return window.fork_ns / window.seconds
+
+
+def own_share(window: Window) -> float | None:
+    """Return our programs' time as a share of all forks', None where not measured."""
+    whole = window.totals.fork_duration.sum_ns
+    if not (window.totals.programs and whole):
+        return None
+    return sum(program.run_ns for program in window.totals.programs) / whole
+
+
+def _chosen(window: Window, state: TopState) -> list[Usage]:
+    _, order = SORTS[state.sort]
+    chosen = [usage for usage in window.usages if state.comm in usage.comm]
+    return sorted(chosen, key=lambda usage: (order(usage), usage.comm))
+
+
+def _row(usage: Usage) -> str:
+    per = 1 / usage.seconds
+    whole = sum(usage.triggers.values())
+    causes = ", ".join(
+        f"{name} {ns / whole:.0%}" for name, ns in usage.triggers.items() if ns
+    )
+    mean = duration(usage.mean_ns) if usage.max_ns else "-"
+    longest = duration(usage.max_ns) if usage.max_ns else "-"
+    wasted = f"{usage.discards / usage.forks:.0%}" if usage.forks else "-"
+    return (
+        f"{printable(usage.comm):<15} {usage.forks * per:>7.1f} {mean:>7} {longest:>7} "
+        f"{duration(usage.copy_ns * per):>7} {size(usage.page_table_bytes * per):>8} "
+        f"{wasted:>5}  {causes}"
+    )

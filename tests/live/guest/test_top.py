@@ -1,0 +1,145 @@
+"""``top`` in a terminal and as lines: who forks is there, the terminal stays intact."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.live.guest.programs import FORKTRACE, PATIENCE
+
+pytestmark = pytest.mark.thorough
+
+ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
+SHELL = "while :; do (:); sleep 0.1; done"
+
+
+@pytest.fixture(autouse=True)
+def forking_shell() -> Iterator[None]:
+    shell = subprocess.Popen(["/bin/sh", "-c", SHELL])
+    try:
+        yield
+    finally:
+        shell.kill()
+        shell.wait()
+
+
+class Terminal:
+    """A pseudo-terminal with ``top`` in it."""
+
+    def __init__(self, rows: int, columns: int, *arguments: str) -> None:
+        self._ours, theirs = pty.openpty()
+        self.before = termios.tcgetattr(theirs)
+        self.resize(rows, columns)
+        self.process = subprocess.Popen(
+            [*FORKTRACE, *arguments],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm"},
+            start_new_session=True,
+        )
+        self._theirs = theirs
+        self.shown = b""
+
+    def resize(self, rows: int, columns: int) -> None:
+        size = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, size)
+
+    def press(self, keys: bytes) -> None:
+        os.write(self._ours, keys)
+
+    def wait_for(self, text: bytes) -> None:
+        """Read until ``text`` was shown once more."""
+        start, deadline = len(self.shown), time.monotonic() + PATIENCE
+        while text not in self.shown[start:]:
+            assert time.monotonic() < deadline, self.shown[start:]
+            self._read()
+
+    def end(self) -> int:
+        """Wait for the end, and return the exit status."""
+        deadline = time.monotonic() + PATIENCE
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline
+            self._read()
+        while select.select([self._ours], [], [], 0.2)[0]:
+            self._read()
+        return self.process.returncode
+
+    def is_intact(self) -> bool:
+        """Tell whether it left the other screen, with the settings as they were."""
+        left = self.shown.count(ENTER) == self.shown.count(LEAVE) == 1
+        return left and termios.tcgetattr(self._theirs) == self.before
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self._ours)
+        os.close(self._theirs)
+
+    def _read(self) -> None:
+        if select.select([self._ours], [], [], 0.2)[0]:
+            self.shown += os.read(self._ours, 1 << 16)
+
+
+def test_keys_sort_and_q_gives_the_terminal_back() -> None:
+    terminal = Terminal(24, 80, "top", "--self-stats")
+    try:
+        terminal.wait_for(b"anon_vma")
+        assert b"tracing took" in terminal.shown
+        terminal.press(b"n")
+        terminal.wait_for(b"sorted by name")
+        terminal.resize(50, 200)
+        terminal.press(b"h")
+        terminal.wait_for(b"q quit")
+        terminal.press(b"q")
+        assert terminal.end() == 0
+        assert terminal.is_intact()
+        assert b"copy_page_range" in terminal.shown.rpartition(LEAVE)[2]
+    finally:
+        terminal.close()
+
+
+def test_a_bare_forktrace_shows_it_while_it_serves_and_sigterm_ends_both() -> None:
+    terminal = Terminal(24, 80)
+    try:
+        terminal.wait_for(b"FORKS/s")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.end() == 0
+        assert terminal.is_intact()
+        assert b"Metrics on http://127.0.0.1:19435/metrics" in terminal.shown
+    finally:
+        terminal.close()
+
+
+def test_lines_where_there_is_no_terminal() -> None:
+    command = [*FORKTRACE, "top", "--interval", "1", "--count", "2"]
+    result = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=True)
+    assert result.stdout.count(b"FORKS/s") == 2
+    assert b"\x1b" not in result.stdout
+    assert b"\nsh " in result.stdout
+
+
+def test_json_an_object_each_time() -> None:
+    command = [*FORKTRACE, "top", "--json", "--interval", "1", "--count", "2"]
+    result = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=True)
+    windows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [window["schema"] for window in windows] == [1, 1]
+    (shell,) = (use for use in windows[1]["processes"] if use["comm"] == "sh")
+    assert shell["forks"] > 0
+    assert (
+        shell["max_duration_ns"]
+        >= shell["mean_duration_ns"]
+        > shell["copy_ns"] / (shell["forks"] + 1)
+    )

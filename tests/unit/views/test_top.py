@@ -1,0 +1,115 @@
+"""The live table: sorted, filtered, cut to the terminal, steered by single keys."""
+
+from __future__ import annotations
+
+import pytest
+
+from forktrace.activity import Usage, Window
+from forktrace.model import Histogram, ProgramCost, Totals, VmaCounts
+from forktrace.views.top import HEADER, TopState, lines
+
+
+def usage(comm: str, copy_ns: int, forks: int = 1, discards: int = 0) -> Usage:
+    return Usage(
+        comm=comm,
+        seconds=2.0,
+        forks=forks,
+        copy_ns=copy_ns,
+        page_table_bytes=4096 * forks,
+        discards=discards,
+        discarded_bytes=4096 * discards,
+        mean_ns=copy_ns * 2,
+        max_ns=copy_ns * 3,
+        triggers={"anon_vma": 3 * copy_ns // 4, "maybe_guard": copy_ns // 4},
+    )
+
+
+def window(*usages: Usage, lost: int = 0) -> Window:
+    histogram = Histogram((1000,), (0, 0), 10**9)
+    totals = Totals(
+        forks={"ok": 8, "failed": 0},
+        vmas=VmaCounts(),
+        triggers=(),
+        fork_duration=histogram,
+        copy_duration=histogram,
+        lost={"fork_slot": lost},
+        programs=(ProgramCost("copy_entry", 8 * 10**6, 100),),
+    )
+    return Window(2.0, 8, 10**9, 5 * 10**8, usages, totals)
+
+
+TWO = window(usage("sh", 4_000_000, 6, 3), usage("redis-server", 40_000_000, 2))
+
+
+def names(state: TopState, rows: int = 0, shown: Window = TWO) -> list[str]:
+    text = lines(shown, state, "forktrace", rows)
+    return [line.split()[0] for line in text[text.index(HEADER) + 1 :]]
+
+
+def test_the_dearest_comes_first() -> None:
+    assert names(TopState()) == ["redis-server", "sh"]
+
+
+@pytest.mark.parametrize(
+    ("key", "first"),
+    [
+        *(("c", "redis-server"), ("d", "redis-server"), ("n", "redis-server")),
+        *(("f", "sh"), ("x", "sh"), ("p", "sh")),
+    ],
+)
+def test_a_key_sorts_otherwise(key: str, first: str) -> None:
+    state = TopState(sort="name")
+    state.press(key)
+    assert names(state)[0] == first
+
+
+def test_a_row_is_per_second_and_says_why() -> None:
+    (row,) = [line for line in lines(TWO, TopState(), "x") if line.startswith("sh ")]
+    fields = ("3.0", "8 ms", "12 ms", "2 ms", "12 KiB", "50%", "anon_vma 75%")
+    assert all(field in row for field in fields)
+
+
+def test_the_head_tells_the_whole_and_what_tracing_took() -> None:
+    _, whole, notes = lines(window(lost=7), TopState(), "forktrace")[:3]
+    assert "4.0 forks/s took 500 ms of each second, 50% of it copying" in whole
+    assert "tracing took 0.8% of fork time" in notes
+    assert "lost: 7 fork_slot" in notes
+
+
+def test_a_name_typed_after_a_slash_filters_and_escape_takes_it_back() -> None:
+    state = TopState()
+    for key in "/redx\x7f\n":
+        state.press(key)
+    assert names(state) == ["redis-server"]
+    for key in "/zzz\x1b":
+        state.press(key)
+    assert len(names(state)) == 2
+    assert not state.quit
+
+
+def test_space_pauses_h_helps_and_q_ends() -> None:
+    state = TopState()
+    state.press(" ")
+    assert "paused" in lines(TWO, state, "x")[1]
+    state.press("h")
+    assert "q quit" in "\n".join(lines(TWO, state, "x"))
+    state.press("q")
+    assert state.quit
+
+
+def test_it_fits_80_columns_and_24_lines() -> None:
+    many = window(*(usage(f"process-{n:07}", 10**6 + n) for n in range(60)))
+    for state in (TopState(), TopState(help=True)):
+        text = lines(many, state, "forktrace on 7.3 (fentry, branch)", 24)
+        assert len(text) == 24
+        assert text[-1].startswith("and ")
+        assert all(len(line) <= 80 for line in text if not line.startswith("process"))
+
+
+def test_without_a_fork_it_says_so() -> None:
+    assert lines(window(), TopState(), "x")[-1] == "no fork yet"
+
+
+def test_a_hostile_name_cannot_leave_its_line() -> None:
+    text = lines(window(usage("a\n\x1b[2Jb", 1000)), TopState(), "x")
+    assert all("\n" not in line and "\x1b" not in line for line in text)
