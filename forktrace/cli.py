@@ -182,11 +182,13 @@ def trace(
     """Print one line for each fork as it happens."""
     from forktrace import tracing  # noqa: PLC0415
     from forktrace.tracer.session import Wanted  # noqa: PLC0415
+    from forktrace.views.colour import print_lines  # noqa: PLC0415
     from forktrace.views.lines import HEADER  # noqa: PLC0415
 
     _require_traceable()
     if not as_json:
-        print(HEADER, flush=True)
+        print_lines([HEADER])
+        sys.stdout.flush()
     tracing.trace(
         Wanted(
             events=True,

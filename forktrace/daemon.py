@@ -25,6 +25,7 @@ from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.session import DecisionMode, Session, Wanted
 from forktrace.tracing import announce, warn_of_disagreement
 from forktrace.views import lines
+from forktrace.views.colour import print_lines
 from forktrace.views.terminal import can_take_over
 from forktrace.views.top import TopState
 
@@ -131,7 +132,7 @@ def run(options: Options) -> None:
             server.close()
         session.detach()
         totals = session.totals()
-    print(*lines.summary(totals), sep="\n", flush=True)
+    print_lines(lines.summary(totals))
 
 
 class Textfile:

@@ -13,6 +13,7 @@ from forktrace.kernel.running import RunningKernel
 from forktrace.model import SCHEMA
 from forktrace.tracer.backend import available_attach
 from forktrace.tracer.witness import find_witness
+from forktrace.views.colour import print_lines
 
 
 @dataclass(frozen=True)
@@ -86,5 +87,5 @@ def report(*, as_json: bool) -> int:
     if as_json:
         print(json.dumps(diagnosis.to_json(), indent=2))
     else:
-        print(*diagnosis.lines(), sep="\n")
+        print_lines(diagnosis.lines())
     return 0 if diagnosis.can_trace else EXIT_UNSUPPORTED

@@ -17,6 +17,7 @@ from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.session import DecisionMode, Session, Wanted
 from forktrace.tracing import announce
 from forktrace.views import lines
+from forktrace.views.colour import print_lines
 from forktrace.views.terminal import Screen
 from forktrace.views.top import TopState
 from forktrace.views.top import lines as top_lines
@@ -118,7 +119,7 @@ def top(options: Options) -> None:
                     refresh()
         session.detach()
         totals = session.totals()
-    print(*lines.summary(totals), sep="\n", file=sys.stderr)
+    print_lines(lines.summary(totals), sys.stderr)
 
 
 def _print_windows(

@@ -14,6 +14,7 @@ from forktrace.stop import Stop, notify_ready
 from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.session import DecisionMode, Session, Wanted
 from forktrace.views import lines
+from forktrace.views.colour import print_lines
 
 _POLL_MS = 200
 
@@ -113,7 +114,8 @@ def trace(
         session.poll(0)
         totals = session.totals()
     sys.stdout.flush()
-    print(f"\n{shown} forks shown.", *lines.summary(totals), sep="\n", file=sys.stderr)
+    said = ["", f"{shown} forks shown.", *lines.summary(totals)]
+    print_lines(said, sys.stderr)
 
 
 def announce(session: Session, *, audited: bool = False) -> None:
@@ -142,9 +144,8 @@ def warn_of_disagreement(session: Session) -> bool:
 
 
 def _print_fork(fork: Fork) -> None:
-    print(lines.fork_line(fork))
-    for vma in fork.details or ():
-        print(lines.vma_line(vma))
+    vmas = map(lines.vma_line, fork.details or ())
+    print_lines([lines.fork_line(fork), *vmas])
 
 
 def _print_json(fork: Fork) -> None:
@@ -152,7 +153,7 @@ def _print_json(fork: Fork) -> None:
 
 
 def _print_discard(discard: Exec) -> None:
-    print(lines.exec_line(discard))
+    print_lines([lines.exec_line(discard)])
 
 
 SHOW_LINES = Show(_print_fork, _print_discard)

@@ -19,6 +19,7 @@ from forktrace.kernel.flags import FlagNames, version_of
 from forktrace.kernel.rule import Rule, rule_of_release
 from forktrace.kernel.running import RunningKernel
 from forktrace.views import explain as view
+from forktrace.views.colour import print_lines
 
 SHOWN = 20
 """How many processes ``--all`` ranks unless told otherwise."""
@@ -69,7 +70,7 @@ def report(
 
 def _print(what: dict[str, object] | list[str]) -> None:
     if isinstance(what, list):
-        print(*what, sep="\n")
+        print_lines(what)
     else:
         print(json.dumps(what, indent=2))
 

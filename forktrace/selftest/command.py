@@ -16,6 +16,7 @@ from forktrace.selftest.subject import ENDING_SIGNALS, Forked, Subject
 from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.session import DecisionMode, Session, Wanted
 from forktrace.tracing import announce
+from forktrace.views.colour import print_lines
 from forktrace.views.selftest import lines
 
 FORKS = 3
@@ -30,7 +31,7 @@ def report(attach: AttachMode, decision: DecisionMode, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(found.to_json(), indent=2))
     else:
-        print(*lines(found), sep="\n")
+        print_lines(lines(found))
     return 0 if found.passed else EXIT_FAILED
 
 

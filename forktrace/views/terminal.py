@@ -10,6 +10,8 @@ import tty
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from forktrace.views import colour
+
 
 def can_take_over(stream: TextIO) -> bool:
     """Tell whether ``stream`` is a terminal that can do more than write lines."""
@@ -54,7 +56,9 @@ class Screen:
         """Replace what is on it; what is too wide is cut off."""
         from rich.text import Text  # noqa: PLC0415
 
-        text = Text("\n".join(lines), no_wrap=True, overflow="crop")
+        if colour.wanted(sys.stdout):
+            lines = [colour.coloured(line) for line in lines]
+        text = Text.from_ansi("\n".join(lines), no_wrap=True, overflow="crop")
         self._live.update(text, refresh=True)
 
     def keys(self) -> str:

@@ -1,0 +1,79 @@
+"""Colours: on a terminal that has them, for what deserves one, unless told not to."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+from forktrace.views.colour import coloured, print_lines
+from forktrace.views.lines import HEADER
+from forktrace.views.top import HEADER as TOP_HEADER
+
+ESCAPE = re.compile(r"\x1b\[\d*m")
+
+
+@pytest.mark.parametrize(
+    ("line", "style"),
+    [
+        (HEADER, 1),
+        (TOP_HEADER, 1),
+        ("What to do:", 1),
+        ("A fork of redis-server (17) would copy 3 of 9 VMAs.", 1),
+        ("ok  BTF: /sys/kernel/btf/vmlinux", 32),
+        ("NO  kprobes: this kernel has no kprobes", 31),
+        ("    fix: Boot another kernel.", 33),
+        ("Lost: 3 at fork_event.", 33),
+        ("selftest FAILED: 3 kinds right", 31),
+        ("  maybe_guard  no  12", 36),
+    ],
+)
+def test_what_people_look_for_has_a_colour(line: str, style: int) -> None:
+    shown = coloured(line)
+    assert f"\x1b[{style}m" in shown
+    assert ESCAPE.sub("", shown) == line
+
+
+@pytest.mark.parametrize("line", ["", "  anon_vma  yes  12", "12:00:01.003 bash 17"])
+def test_the_rest_stays_as_it_is(line: str) -> None:
+    assert coloured(line) == line
+
+
+def test_a_pipe_gets_none(capsys: pytest.CaptureFixture[str]) -> None:
+    print_lines(["What to do:"])
+    assert capsys.readouterr().out == "What to do:\n"
+
+
+def on_a_terminal(**environment: str) -> bytes:
+    """Return what explain writes about this process to a terminal."""
+    ours, theirs = pty.openpty()
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("TERM", "NO_COLOR")
+    }
+    command = [sys.executable, "-m", "forktrace", "explain", str(os.getpid())]
+    with subprocess.Popen(
+        command, stdout=theirs, stderr=theirs, env={**clean, **environment}
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while more := os.read(ours, 4096):
+                shown += more
+        except OSError:  # the terminal has no other end any more
+            pass
+        os.close(ours)
+    assert process.returncode == 0
+    return shown
+
+
+def test_a_terminal_shows_colours_unless_it_or_somebody_says_no() -> None:
+    assert b"\x1b[1mA fork of" in on_a_terminal(TERM="xterm")
+    assert b"\x1b" not in on_a_terminal(TERM="xterm", NO_COLOR="1")
+    assert b"\x1b" not in on_a_terminal(TERM="dumb")
+    assert b"\x1b" not in on_a_terminal()
