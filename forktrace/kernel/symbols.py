@@ -74,7 +74,7 @@ class Symbols:
 
 @functools.lru_cache(maxsize=1)
 def _read(names: tuple[str, ...], path: str) -> dict[str, Symbol]:
-    with open(path, "rb", buffering=0) as stream:
+    with open(path, "rb") as stream:
         return dict(_scan(stream, names))
 
 
@@ -105,8 +105,6 @@ def _pieces(stream: BinaryIO) -> Iterator[bytes]:
     rest = b""
     while block := stream.read(_PIECE):
         rest += block
-        if len(rest) < _PIECE:
-            continue
         end = rest.rfind(b"\n") + 1
         yield rest[:end]
         rest = rest[rest.rfind(b"\n", 0, max(0, end - 4096)) + 1 :]
