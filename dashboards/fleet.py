@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from dashboards.panels import HALF, HOST, board, figure, hosts, lines, ranking
+from dashboards.panels import (
+    HALF,
+    HOST,
+    INVESTIGATE_LINE,
+    board,
+    figure,
+    hosts,
+    lines,
+    ranking,
+)
 
 UID = "forktrace-fleet"
 INFO = f"forktrace_kernel_info{{{HOST}}}"
@@ -90,12 +99,14 @@ def _hosts() -> list[Any]:
             "99th percentile of the duration of fork.",
             "s",
             [("{{instance}}", f"topk(10, {P99})")],
+            link=INVESTIGATE_LINE,
         ),
         lines(
             "The ten that copy most",
             "Seconds in a second spent copying page tables in fork.",
             "s",
             [("{{instance}}", f"topk(10, {COPYING})")],
+            link=INVESTIGATE_LINE,
         ),
     ]
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from dashboards.overview import BUCKETS, RATE, total
-from dashboards.panels import HALF, HOST, THIRD, board, chosen, figure, histogram, lines
+from dashboards.panels import (
+    HALF,
+    HOST,
+    OVERVIEW,
+    THIRD,
+    board,
+    chosen,
+    figure,
+    histogram,
+    lines,
+)
 
 UID = "forktrace-investigation"
 COMM = 'comm=~"$comm"'
@@ -32,6 +42,7 @@ def dashboard() -> Any:
         rows,
         many_hosts=False,
         more=[comm],
+        link=OVERVIEW,
     )
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from dashboards.panels import (
     HALF,
     HOST,
+    INVESTIGATE_LINE,
+    INVESTIGATE_PROCESS,
     THIRD,
     board,
     figure,
@@ -152,6 +154,7 @@ def _who() -> list[Any]:
             "s",
             "{{comm}}",
             top("forktrace_process_copy_seconds_total"),
+            link=INVESTIGATE_PROCESS,
         ),
         ranking(
             "Page tables, by process",
@@ -159,6 +162,7 @@ def _who() -> list[Any]:
             "Bps",
             "{{comm}}",
             top("forktrace_process_page_table_bytes_total"),
+            link=INVESTIGATE_PROCESS,
         ),
         ranking(
             "Forks, by process",
@@ -166,6 +170,7 @@ def _who() -> list[Any]:
             "ops",
             "{{comm}}",
             top("forktrace_process_forks_total"),
+            link=INVESTIGATE_PROCESS,
         ),
     ]
 
@@ -245,6 +250,7 @@ def _trust() -> list[Any]:
             "bytes",
             [("{{instance}}", f"process_resident_memory_bytes{{{HOST}}}")],
             HALF,
+            link=INVESTIGATE_LINE,
         ),
         lines(
             "Where it runs",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 from grafana_foundation_sdk.builders import (
@@ -32,23 +33,50 @@ FULL, HALF, THIRD, QUARTER = 24, 12, 8, 6
 Queries = Sequence[tuple[str, str]]
 """Pairs of (legend, expression)."""
 
-_INVESTIGATION = (
-    "/d/forktrace-investigation?${datasource:queryparam}&${job:queryparam}"
-    "&${instance:queryparam}&${__url_time_range}"
+Link = tuple[str, str]
+"""What it says, and the address."""
+
+
+def _link(title: str, dashboard: str, chosen: str) -> Link:
+    always = "${datasource:queryparam}&${job:queryparam}"
+    return title, f"/d/{dashboard}?{always}&{chosen}&${{__url_time_range}}"
+
+
+INVESTIGATE = _link(
+    "Investigate this host", "forktrace-investigation", "${instance:queryparam}"
+)
+OVERVIEW = _link("All of this host", "forktrace-overview", "${instance:queryparam}")
+INVESTIGATE_ROW = _link(
+    "Investigate ${__data.fields.instance}",
+    "forktrace-investigation",
+    "var-instance=${__data.fields.instance}",
+)
+INVESTIGATE_LINE = _link(
+    "Investigate ${__field.labels.instance}",
+    "forktrace-investigation",
+    "var-instance=${__field.labels.instance}",
+)
+INVESTIGATE_PROCESS = _link(
+    "Investigate ${__field.labels.comm}",
+    "forktrace-investigation",
+    "${instance:queryparam}&var-comm=${__field.labels.comm}",
 )
 
 
 def _common(panel: Any, title: str, description: str, width: int, height: int) -> Any:
-    """Give a panel what every panel has."""
-    link = build.DashboardLink("Investigate this host").url(_INVESTIGATION)
+    """Give a panel what every panel has, but for what the dashboard gives it."""
     return (
         panel.title(title)
         .description(description)
         .datasource(DATASOURCE)
-        .links([link.type(model.DashboardLinkType.LINK)])
         .span(width)
         .height(height)
     )
+
+
+def _built(link: Link) -> build.DashboardLink:
+    title, url = link
+    return build.DashboardLink(title).url(url).type(model.DashboardLinkType.LINK)
 
 
 def _query(expression: str, legend: str, letter: int) -> prometheus.Dataquery:
@@ -64,8 +92,12 @@ def lines(
     width: int = HALF,
     *,
     stacked: bool = False,
+    link: Link | None = None,
 ) -> Any:
-    """Return values over time; ``stacked`` where they add up to something."""
+    """Return values over time; ``stacked`` where they add up to something.
+
+    ``link`` is where a click on one of the lines leads.
+    """
     panel = timeseries.Panel().unit(unit).min(0).line_width(1)
     panel = panel.tooltip(
         common.VizTooltipOptions()
@@ -75,6 +107,8 @@ def lines(
     if stacked:
         stacking = common.StackingConfig().mode(common_model.StackingMode.NORMAL)
         panel = panel.fill_opacity(30).stacking(stacking)
+    if link:
+        panel = panel.data_links([_built(link)])
     for number, (legend, expression) in enumerate(queries):
         panel = panel.with_target(_query(expression, legend, number))
     return _common(panel, title, description, width, 8)
@@ -111,6 +145,8 @@ def ranking(
     legend: str,
     expression: str,
     width: int = THIRD,
+    *,
+    link: Link | None = None,
 ) -> Any:
     """Return the largest of many, as bars, largest first."""
     panel = (
@@ -127,6 +163,8 @@ def ranking(
         )
         .with_target(_query(f"sort_desc({expression})", legend, 0).instant())
     )
+    if link:
+        panel = panel.data_links([_built(link)])
     return _common(panel, title, description, width, 8)
 
 
@@ -149,19 +187,25 @@ def hosts(title: str, description: str, columns: Sequence[tuple[str, str, str]])
     """Return a table of hosts; ``columns`` are (name, unit, expression by instance).
 
     The first column's expression carries the labels of kernel_info. Rows are sorted by
-    the second, worst first.
+    the second, worst first, and lead to their host.
     """
     panel = table.Panel().unit("short")
+    title_and_url = dict(zip(("title", "url"), INVESTIGATE_ROW))
+    panel = panel.override_by_name(
+        "instance", [model.DynamicConfigValue(id_val="links", value=[title_and_url])]
+    )
     names = {}
     for number, (name, unit, expression) in enumerate(columns):
-        query = _query(expression, "", number).instant().format(PromQueryFormat.TABLE)
+        # Rows of two queries are merged only if no label differs: not even the name.
+        nameless = f"sum by (job, instance) ({expression})" if number else expression
+        query = _query(nameless, "", number).instant().format(PromQueryFormat.TABLE)
         panel = panel.with_target(query)
         value = f"Value #{chr(ord('A') + number)}"
         names[value] = name
         panel = panel.override_by_name(
             name, [model.DynamicConfigValue(id_val="unit", value=unit)]
         )
-    hidden = {"Time": True, "__name__": True, "job": True}
+    hidden = {"Time": True, "job": True}
     panel = panel.with_transformation(
         model.DataTransformerConfig(id_val="merge", options={})
     ).with_transformation(
@@ -181,8 +225,12 @@ def board(
     *,
     many_hosts: bool = True,
     more: Sequence[Any] = (),
+    link: Link = INVESTIGATE,
 ) -> model.Dashboard:
-    """Return a dashboard of rows of panels, with the variables that all have."""
+    """Return a dashboard of rows of panels, with the variables that all have.
+
+    ``link`` is where the corner of each panel leads.
+    """
     made = (
         build.Dashboard(title)
         .uid(uid)
@@ -218,10 +266,11 @@ def board(
     )
     for variable in more:
         made = made.with_variable(variable)
+    numbers = count(1)
     for name, panels in rows:
-        made = made.with_row(build.Row(name))
+        made = made.with_row(build.Row(name).id(next(numbers)))
         for panel in panels:
-            made = made.with_panel(panel)
+            made = made.with_panel(panel.id(next(numbers)).links([_built(link)]))
     return made.build()
 
 

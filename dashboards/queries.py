@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,23 +20,22 @@ class Query(NamedTuple):
     expression: str
 
 
-def panels(
-    rate_interval: str = "1m", job: str = ".+", instance: str = ".+", comm: str = ".+"
-) -> Iterator[Query]:
+ANYTHING = {"__rate_interval": "1m", "job": ".+", "instance": ".+", "comm": ".+"}
+"""Values of Grafana's variables that choose all there is."""
+
+
+def panels(values: Mapping[str, str] = ANYTHING) -> Iterator[Query]:
     """Yield each panel's queries with Grafana's variables replaced by these."""
-    values = {
-        "__rate_interval": rate_interval,
-        "job": job,
-        "instance": instance,
-        "comm": comm,
-    }
     for path in sorted(HERE.glob("*.json")):
         for panel in all_panels(json.loads(path.read_text())):
             for target in panel["targets"]:
-                expression = re.sub(
-                    r"\$(\w+)", lambda found: values[found[1]], target["expr"]
-                )
+                expression = substituted(target["expr"], values)
                 yield Query(f"{path.stem}: {panel['title']}", expression)
+
+
+def substituted(expression: str, values: Mapping[str, str]) -> str:
+    """Return an expression with Grafana's variables replaced by these."""
+    return re.sub(r"\$(\w+)", lambda found: values[found[1]], expression)
 
 
 def all_panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -85,6 +85,42 @@ def test_data_source_job_and_host_are_variables(path: Path) -> None:
     assert names[:3] == ["datasource", "job", "instance"]
 
 
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_no_panel_covers_another_and_each_has_its_number(path: Path) -> None:
+    made = json.loads(path.read_text())["panels"]
+    numbers = [panel["id"] for panel in made]
+    assert numbers == sorted(set(numbers))
+    taken: set[tuple[int, int]] = set()
+    for place in (panel["gridPos"] for panel in made):
+        assert place["x"] + place["w"] <= 24
+        cells = {
+            (place["x"] + x, place["y"] + y)
+            for x in range(place["w"])
+            for y in range(place["h"])
+        }
+        assert not cells & taken
+        taken |= cells
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_tables_queries_merge_into_one_row_a_host(panel: dict[str, Any]) -> None:
+    """Grafana merges two rows only where no label of the same name differs."""
+    if panel["type"] == "table":
+        first, *others = (target["expr"] for target in panel["targets"])
+        assert " * on (job, instance) group_left " in first, "which drops the name"
+        assert all(other.startswith("sum by (job, instance) (") for other in others)
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_links_lead_to_dashboards_that_exist(panel: dict[str, Any]) -> None:
+    overrides = panel["fieldConfig"]["overrides"]
+    more = [each["value"] for one in overrides for each in one["properties"]]
+    links = [*panel["links"], *panel["fieldConfig"]["defaults"].get("links", [])]
+    links += [link for value in more if isinstance(value, list) for link in value]
+    known = {path.stem for path in DASHBOARDS}
+    assert {link["url"].split("?")[0].split("/")[2] for link in links} <= known
+
+
 @pytest.mark.parametrize("panel", PANELS)
 def test_a_panel_has_description_unit_link_and_the_chosen_data_source(
     panel: dict[str, Any],
