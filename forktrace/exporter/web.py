@@ -47,7 +47,8 @@ _PLAIN_REFUSAL = (
 )
 _PLAIN_TEXT = "text/plain; charset=utf-8"
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="forktrace"'}
-_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+# The icon is an empty one of its own, so that no browser asks for /favicon.ico.
+_PAGE_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def serve(
