@@ -2,14 +2,18 @@
 
 Every number here came from the kernel. Durations are nanoseconds, sizes are bytes,
 addresses and flags are integers as the kernel holds them. ``Fork.to_json`` is the
-published JSON form (schema 1); nothing else in forktrace builds that object.
+published JSON form (schema 1); nothing else in forktrace builds that object. What
+``from_json`` reads may come from anywhere: it raises ValueError, KeyError or TypeError
+when something is not what it should be.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from typing import Any, Literal
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from typing import Any, Literal, cast
 
 SCHEMA = 1
 """Version of every JSON object that forktrace prints."""
@@ -20,6 +24,9 @@ ANON_VMA = "anon_vma"
 Decision = Literal["copy", "skip", "dontcopy", "wipeonfork"]
 Source = Literal["return", "branch", "rule"]
 Outcome = Literal["ok", "failed"]
+
+_BEYOND = 1 << 64
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,24 @@ class Vma:
             "page_table_bytes": self.page_table_bytes,
         }
 
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Vma:
+        """Return what ``to_json`` made this of."""
+        trigger = record["trigger"]
+        return cls(
+            start=int(text_of(record, "start"), 16),
+            end=int(text_of(record, "end"), 16),
+            src_flags=int(text_of(record, "src_flags"), 16),
+            dst_flags=int(text_of(record, "dst_flags"), 16),
+            flags=tuple(map(str, record["flags"])),
+            anon_vma=bool(record["anon_vma"]),
+            decision=cast(Decision, text_of(record, "decision")),
+            source=cast(Source, text_of(record, "source")),
+            trigger=None if trigger is None else str(trigger),
+            copy_ns=number_of(record, "copy_ns"),
+            page_table_bytes=number_of(record, "page_table_bytes"),
+        )
+
 
 @dataclass(frozen=True)
 class VmaCounts:
@@ -76,6 +101,16 @@ class VmaCounts:
             "dontcopy": self.dontcopy,
             "wipeonfork": self.wipeonfork,
         }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> VmaCounts:
+        """Return what ``to_json`` made this of."""
+        return cls(
+            copy=number_of(record, "copy"),
+            skip=number_of(record, "skip"),
+            dontcopy=number_of(record, "dontcopy"),
+            wipeonfork=number_of(record, "wipeonfork"),
+        )
 
 
 @dataclass(frozen=True)
@@ -101,6 +136,17 @@ class TriggerCost:
             "copy_ns": self.copy_ns,
             "page_table_bytes": self.page_table_bytes,
         }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> TriggerCost:
+        """Return what ``to_json`` made this of."""
+        return cls(
+            trigger=text_of(record, "trigger"),
+            anon_vma=bool(record["anon_vma"]),
+            vmas=number_of(record, "vmas"),
+            copy_ns=number_of(record, "copy_ns"),
+            page_table_bytes=number_of(record, "page_table_bytes"),
+        )
 
 
 @dataclass(frozen=True)
@@ -150,6 +196,27 @@ class Fork:
             record["details"] = [vma.to_json() for vma in self.details]
         return record
 
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Fork:
+        """Return what ``to_json`` made this of."""
+        errno, details = record["errno"], record.get("details")
+        return cls(
+            time_ns=time_of(record),
+            pid=number_of(record, "pid"),
+            tid=number_of(record, "tid"),
+            comm=text_of(record, "comm"),
+            child_pid=number_of(record, "child_pid"),
+            cgroup=text_of(record, "cgroup"),
+            outcome="ok" if record["outcome"] == "ok" else "failed",
+            errno=None if errno is None else str(errno),
+            duration_ns=number_of(record, "duration_ns"),
+            copy_ns=number_of(record, "copy_ns"),
+            page_table_bytes=number_of(record, "page_table_bytes"),
+            vmas=VmaCounts.from_json(record["vmas"]),
+            triggers=tuple(map(TriggerCost.from_json, record["triggers"])),
+            details=None if details is None else tuple(map(Vma.from_json, details)),
+        )
+
 
 @dataclass(frozen=True)
 class Histogram:
@@ -171,6 +238,23 @@ class ExecDiscards:
     discards: int = 0
     copy_ns: int = 0
     page_table_bytes: int = 0
+
+    def to_json(self) -> dict[str, int]:
+        """Return it for a recording."""
+        return {
+            "discards": self.discards,
+            "copy_ns": self.copy_ns,
+            "page_table_bytes": self.page_table_bytes,
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> ExecDiscards:
+        """Return what ``to_json`` made this of."""
+        return cls(
+            discards=number_of(record, "discards"),
+            copy_ns=number_of(record, "copy_ns"),
+            page_table_bytes=number_of(record, "page_table_bytes"),
+        )
 
 
 @dataclass(frozen=True)
@@ -198,6 +282,29 @@ class Exec:
     after_ns: int
     copy_ns: int
     page_table_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for a recording."""
+        return {
+            "pid": self.pid,
+            "parent": self.parent,
+            "comm": self.comm,
+            "after_ns": self.after_ns,
+            "copy_ns": self.copy_ns,
+            "page_table_bytes": self.page_table_bytes,
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Exec:
+        """Return what ``to_json`` made this of."""
+        return cls(
+            pid=number_of(record, "pid"),
+            parent=number_of(record, "parent"),
+            comm=text_of(record, "comm"),
+            after_ns=number_of(record, "after_ns"),
+            copy_ns=number_of(record, "copy_ns"),
+            page_table_bytes=number_of(record, "page_table_bytes"),
+        )
 
 
 @dataclass(frozen=True)
@@ -244,3 +351,43 @@ def rfc3339(time_ns: int) -> str:
     seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
     moment = datetime.fromtimestamp(seconds, timezone.utc)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
+
+
+def number_of(record: Mapping[str, Any], key: str) -> int:
+    """Return a whole number as the kernel could hold it, or raise ValueError."""
+    value = record[key]
+    if type(value) is not int or not 0 <= value < _BEYOND:
+        raise ValueError(f"{key} is no number of 64 bits: {value!r:.40}")
+    return value
+
+
+def text_of(record: Mapping[str, Any], key: str) -> str:
+    """Return a text, or raise ValueError."""
+    value = record[key]
+    if type(value) is not str:
+        raise ValueError(f"{key} is no text: {value!r:.40}")
+    return value
+
+
+def time_of(record: Mapping[str, Any]) -> int:
+    """Return the ``time`` that ``rfc3339`` wrote, in nanoseconds since the epoch."""
+    said = text_of(record, "time")
+    digits = said[20:-1]
+    # A digit of another script is one to Python, too.
+    if (
+        said[19:20] != "."
+        or said[-1] != "Z"
+        or not (digits.isascii() and len(digits) == 9)
+    ):
+        raise ValueError(f"time is not in RFC 3339 with nanoseconds: {said:.40}")
+    return _seconds(said[:19]) * 1_000_000_000 + int(digits)
+
+
+@lru_cache(maxsize=64)
+def _seconds(said: str) -> int:
+    """Return seconds since the epoch; records of one second come together."""
+    moment = datetime.strptime(f"{said}+0000", "%Y-%m-%dT%H:%M:%S%z")
+    seconds = (moment - _EPOCH) // timedelta(seconds=1)
+    if seconds < 0:
+        raise ValueError(f"time is before 1970: {said}")
+    return seconds

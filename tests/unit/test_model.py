@@ -1,0 +1,67 @@
+"""The published JSON: what is read back is what was written, nonsense is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from forktrace.model import Exec, ExecDiscards, Fork, VmaCounts
+from tests.unit.recording import strategies
+
+FORK = Fork(1, 2, 2, "sh", 3, "/", "ok", None, 4, 5, 6, VmaCounts(7), ()).to_json()
+
+
+def through_text(record: dict[str, Any]) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(json.dumps(record))
+    return read
+
+
+@given(strategies.forks)
+def test_a_fork_comes_back_from_json(fork: Fork) -> None:
+    assert Fork.from_json(through_text(fork.to_json())) == fork
+
+
+@given(strategies.execs)
+def test_an_exec_comes_back_from_json(discard: Exec) -> None:
+    assert Exec.from_json(through_text(discard.to_json())) == discard
+
+
+def test_discards_come_back_from_json() -> None:
+    assert ExecDiscards.from_json(ExecDiscards(1, 2, 3).to_json()) == ExecDiscards(
+        1, 2, 3
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"pid": "42"},
+        {"pid": True},
+        {"duration_ns": -1},
+        {"duration_ns": 1 << 64},
+        {"copy_ns": 1.5},
+        {"comm": None},
+        {"time": "yesterday"},
+        {"time": "2026-11-24T12:00:00Z"},
+        {"time": "2026-11-24T12:00:00.123456789+01:00"},
+        {"time": "2026-11-24T12:00:00.12345678xZ"},
+        {"time": "1969-11-24T12:00:00.123456789Z"},
+        {"time": ""},
+        {"vmas": 5},
+        {"triggers": [5]},
+        {"details": [{}]},
+    ],
+    ids=str,
+)
+def test_what_no_fork_could_have_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        Fork.from_json({**FORK, **wrong})
+
+
+@pytest.mark.parametrize("key", [key for key in FORK if key != "schema"])
+def test_what_is_missing_is_noticed(key: str) -> None:
+    with pytest.raises(KeyError):
+        Fork.from_json({name: value for name, value in FORK.items() if name != key})
