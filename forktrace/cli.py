@@ -247,6 +247,82 @@ def top(
     )
 
 
+@app.command(epilog="Example: sudo forktrace record -o forks.gz --duration 60")
+def record(
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where to; a recording that is there becomes FILE.old.",
+        ),
+    ],
+    duration: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Stop by itself; 0: never.")
+    ] = 0,
+    count: Annotated[
+        int, typer.Option(min=0, help="Stop after so many forks; 0: never.")
+    ] = 0,
+    max_size: Annotated[
+        str, typer.Option(metavar="SIZE", help="Stop when the file is as large.")
+    ] = "1G",
+    no_vmas: Annotated[
+        bool,
+        typer.Option(
+            "--no-vmas", help="Not even those of the costliest forks: this is lighter."
+        ),
+    ] = False,
+    pid: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=_MAX_PID,
+            help="Only forks by this process; 0: by all.",
+            show_default=False,
+        ),
+    ] = 0,
+    comm: Annotated[
+        Optional[str],
+        typer.Option(help="Only forks by processes of this name (15 bytes count)."),
+    ] = None,
+    cgroup: Annotated[
+        Optional[str],
+        typer.Option(metavar="PATH", help="Only forks in this cgroup (version 2)."),
+    ] = None,
+    min_duration: Annotated[
+        float,
+        typer.Option(min=0, metavar="MS", help="Only forks that took this long."),
+    ] = 0,
+    attach: AttachOption = Attach.auto,
+    decision: DecisionOption = Decision.auto,
+    self_stats: SelfStatsOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Record every fork in a file, for forktrace report."""
+    from forktrace import tracing  # noqa: PLC0415
+    from forktrace.recording import command  # noqa: PLC0415
+    from forktrace.recording.records import Filters  # noqa: PLC0415
+
+    max_bytes = command.parse_size(max_size)
+    command.check(output)
+    _require_traceable()
+    min_duration_ns = int(min_duration * 1e6)
+    status = command.record(
+        command.Options(
+            path=output,
+            bounds=tracing.Bounds(count, duration, min_duration_ns),
+            max_bytes=max_bytes,
+            filters=Filters(pid, comm, cgroup, min_duration_ns),
+            vmas=not no_vmas,
+            attach=attach.value,
+            decision=decision.value,
+            self_stats=self_stats,
+        )
+    )
+    raise typer.Exit(status)
+
+
 @app.command(epilog="Example: forktrace explain $(pidof redis-server) --rule 7.3")
 def explain(
     pid: Annotated[

@@ -1,0 +1,184 @@
+"""Writes a recording so that, whatever happens, the file stays readable.
+
+What comes in waits at most a second, or until there is a megabyte of it. Then it is
+compressed into a gzip member of its own and written at once; a member that could not be
+written as a whole is taken back.
+"""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from forktrace.errors import ForktraceError, UsageError
+
+FLUSH_SECONDS = 1.0
+_FLUSH_BYTES = 1 << 20
+# Room kept for the summary, which comes last.
+_RESERVE = 16 << 10
+SMALLEST = 64 << 10
+"""The least that a recording can be bounded to, in bytes."""
+
+_MAGIC = b"\x1f\x8b"
+
+
+class Full(Exception):
+    """No more fits: ``reason`` is ``max_size`` or ``disk``."""
+
+    def __init__(self, reason: str) -> None:
+        """Keep the reason, as the summary names it."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+def check_place(path: Path) -> None:
+    """Raise UsageError if a recording must not be written to ``path``.
+
+    What is there already is moved away, so it has to be a recording, or empty.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(
+            f"There is no folder {path.parent}.", "Make it, or name another."
+        )
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(found.st_mode):
+        raise UsageError(f"{path} is a directory.", "Name a file.")
+    if not stat.S_ISREG(found.st_mode):
+        raise UsageError(f"{path} is not a regular file.", "Name a file on a disk.")
+    with path.open("rb") as existing:
+        if existing.read(2) not in (_MAGIC, b""):
+            raise UsageError(
+                f"{path} exists and is not a recording.", "Name another file."
+            )
+
+
+class Writer:
+    """A recording under way; ``flush`` is to be called whenever it is ``due``.
+
+    ``written`` forks are in the file, ``unwritten`` ones were dropped.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        max_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Create the file, only for its owner; one that exists becomes ``path``.old."""
+        check_place(path)
+        self.moved: Path | None = None
+        if path.exists() and path.stat().st_size:
+            self.moved = path.with_name(f"{path.name}.old")
+            path.replace(self.moved)
+        elif path.exists():
+            path.unlink()
+        self.path = path
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        _give_to_sudo_user(self._file)
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._forks_waiting = 0
+        self.written = self.unwritten = 0
+        self._written_at = clock()
+        self.size = 0
+
+    @property
+    def forks(self) -> int:
+        """How many forks are in the file, or wait to be."""
+        return self.written + self._forks_waiting
+
+    def add(self, record: dict[str, Any], *, forks: int = 0) -> None:
+        """Take one line; it is written with the next flush."""
+        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        self._waiting.append(line)
+        self._waiting_bytes += len(line)
+        self._forks_waiting += forks
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to flush."""
+        waited = self._clock() - self._written_at
+        return waited >= FLUSH_SECONDS or self._waiting_bytes >= _FLUSH_BYTES
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits to be written."""
+        return not self._waiting
+
+    def flush(self, reserve: int = _RESERVE) -> None:
+        """Write what waits; raises Full, or OSError when the disk fails otherwise."""
+        self._written_at = self._clock()
+        if not self._waiting:
+            return
+        member = gzip.compress(b"".join(self._waiting), 6)
+        if self.size + len(member) + reserve > self._max_bytes:
+            raise Full("max_size")
+        self._write(member)
+        self.written += self._forks_waiting
+        self._waiting, self._waiting_bytes, self._forks_waiting = [], 0, 0
+
+    def _write(self, member: bytes) -> None:
+        """Write a whole member, or leave the file as it was."""
+        done = 0
+        try:
+            while done < len(member):
+                done += os.write(self._file, member[done:])
+        except OSError as error:
+            os.ftruncate(self._file, self.size)
+            os.lseek(self._file, self.size, os.SEEK_SET)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise Full("disk") from error
+            raise
+        self.size += len(member)
+
+    def drop(self) -> None:
+        """Give up what waits, and count it."""
+        self.unwritten += self._forks_waiting
+        self._waiting, self._waiting_bytes, self._forks_waiting = [], 0, 0
+
+    def finish(self, summary: dict[str, Any]) -> bool:
+        """Write the last line; False if even that does not fit."""
+        self.add(summary)
+        try:
+            self.flush(reserve=0)
+            os.fsync(self._file)
+        except (Full, OSError):
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the file; what waits is not written."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def _give_to_sudo_user(file: int) -> None:
+    """Let the person who said sudo read the file; reports need no root."""
+    try:
+        uid, gid = int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"])
+        if os.geteuid() == 0:
+            os.fchown(file, uid, gid)
+    except (KeyError, ValueError, OSError):
+        # Then it stays root's, as any file that root makes.
+        return
+
+
+def failure(path: Path, error: OSError) -> ForktraceError:
+    """Say that the disk failed."""
+    return ForktraceError(
+        f"Writing {path} failed: {error.strerror}.",
+        "What was recorded until then is kept.",
+    )
