@@ -33,6 +33,7 @@ P99 = _recorded("instance:forktrace_fork_duration_seconds:p99_5m")
 SLOW = _recorded("instance:forktrace_forks_slow:ratio_rate5m")
 FORKS = _recorded("instance:forktrace_forks:rate5m")
 COPYING = _recorded("instance:forktrace_copy_seconds:rate5m")
+DOUBTS = _recorded("instance_source:forktrace_decision_disagreements:increase1h")
 WASTE = _recorded("instance:forktrace_exec_discarded_copy_seconds:ratio_rate5m")
 
 
@@ -67,10 +68,9 @@ def _now() -> list[Any]:
         figure(
             "Hosts in doubt",
             "A probe saw the kernel decide otherwise than its rule says, in the last "
-            "day.",
+            "hour.",
             "short",
-            "count(sum by (job, instance) (increase(forktrace_decision_checks_total"
-            f'{{result="disagree",{HOST}}}[1d])) > 0) or vector(0)',
+            f"count(sum by (job, instance) ({DOUBTS}) > 0) or vector(0)",
             bad_from=1,
         ),
     ]
