@@ -107,3 +107,22 @@ def test_the_right_password_over_tls_is_scraped_and_nothing_else(
     assert up == {"good": 1, "wrong": 0, "plain": 0}
     forks = query(prometheus, 'forktrace_forks_total{outcome="ok"}')
     assert forks == {"good": 23}
+
+
+def test_a_renewed_certificate_is_scraped_without_a_restart(
+    prometheus: str, exporter: Server, tmp_path: Path
+) -> None:
+    wait_for_scrape(prometheus, time.time())
+    self_signed(tmp_path)
+    # Prometheus keeps its connection, and would not see the new one.
+    exporter._http.connections.shut_all()
+    wait_for_scrape(prometheus, time.time() + 1)
+
+
+def wait_for_scrape(prometheus: str, after: float) -> None:
+    """Wait until the good job was scraped well after that time."""
+    end = time.monotonic() + 40
+    # The time of the last scrape, and 0 for one that failed.
+    while query(prometheus, "timestamp(up) * up").get("good", 0) <= after:
+        assert time.monotonic() < end, "it is not scraped"
+        time.sleep(0.2)
