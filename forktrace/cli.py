@@ -323,6 +323,26 @@ def record(
     raise typer.Exit(status)
 
 
+@app.command(epilog="Example: forktrace report forks.gz --html forks.html")
+def report(
+    recording: Annotated[
+        Path,
+        # Why it cannot be read is said in our own words.
+        typer.Argument(metavar="FILE", readable=False, help="What record wrote."),
+    ],
+    as_json: JsonOption = False,
+    html: Annotated[
+        Optional[Path],
+        typer.Option(metavar="OUT", help="Write a page with plots, in one file."),
+    ] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Show what a recording holds; works anywhere, without root."""
+    from forktrace.report import command  # noqa: PLC0415
+
+    raise typer.Exit(command.report(recording, as_json=as_json, html=html))
+
+
 @app.command(epilog="Example: forktrace explain $(pidof redis-server) --rule 7.3")
 def explain(
     pid: Annotated[

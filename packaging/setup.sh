@@ -22,7 +22,7 @@ quietly() {
 # What forktrace needs, then what its virtual machine, demo and tests need.
 packages="python3 python3-venv python3-bpfcc
     qemu-system-x86 busybox-static cpio kmod xz-utils zstd
-    redis-server prometheus bpftrace curl openssl"
+    redis-server prometheus bpftrace chromium curl openssl"
 
 installed() {
     dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed

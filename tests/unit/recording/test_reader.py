@@ -193,3 +193,18 @@ def test_no_file_is_wrong_usage(
     with pytest.raises(ForktraceError) as refusal:
         Recording(tmp_path / "r")
     assert refusal.value.exit_status == status
+
+
+def test_a_file_of_somebody_else_is_told_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "r")
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    with pytest.raises(ForktraceError, match="may not be read") as refusal:
+        Recording(path)
+    assert refusal.value.exit_status == EXIT_FAILED
+    assert "chown" in refusal.value.advice

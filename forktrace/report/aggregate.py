@@ -1,0 +1,271 @@
+"""Adds a recording up as it is read; memory is bounded, however long it is."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from forktrace.model import Exec, ExecDiscards, Fork, TriggerCost, VmaCounts
+from forktrace.recording.costliest import TOP
+from forktrace.recording.reader import Recording
+from forktrace.recording.records import Mappings, Progress, Summary
+from forktrace.report.spread import Spread, place_of
+from forktrace.report.study import CUT_OFF, Dear, Group, Point, Share, Study
+from forktrace.report.timeline import Timeline
+
+OTHER = "(others)"
+"""The group of all names that came when there were too many already."""
+
+ANONYMOUS = "[anonymous]"
+"""A mapping without a name."""
+
+_MOST_NAMES = 5_000
+# How many names are told apart just to be counted.
+_MOST_COUNTED = 200_000
+_ALL_POINTS = 4_000
+_LONGEST_POINTS = 500
+_MOST_SHARES = 20_000
+
+
+@dataclass
+class _Sums:
+    """One group while it grows."""
+
+    forks: int = 0
+    failed: int = 0
+    durations: Spread = field(default_factory=Spread)
+    copy_ns: int = 0
+    page_table_bytes: int = 0
+    triggers: Counter[str] = field(default_factory=Counter)
+    execs: list[int] = field(default_factory=lambda: [0, 0, 0])
+
+    def add(self, fork: Fork, place: int) -> None:
+        self.forks += 1
+        self.failed += fork.outcome == "failed"
+        self.durations.add(fork.duration_ns, place)
+        self.copy_ns += fork.copy_ns
+        self.page_table_bytes += fork.page_table_bytes
+        triggers = self.triggers
+        for cost in fork.triggers:
+            triggers[cost.trigger] += cost.copy_ns
+
+    def add_exec(self, discard: Exec) -> None:
+        _add(self.execs, 1, discard.copy_ns, discard.page_table_bytes)
+
+    def group(self, name: str, names: int) -> Group:
+        return Group(
+            name=name,
+            forks=self.forks,
+            failed=self.failed,
+            durations=self.durations,
+            copy_ns=self.copy_ns,
+            page_table_bytes=self.page_table_bytes,
+            triggers=dict(self.triggers.most_common()),
+            exec_discards=ExecDiscards(*self.execs),
+            names=names,
+        )
+
+
+class _Groups:
+    """Groups by name, the late comers together."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, _Sums] = {}
+        self._others: set[int] = set()
+
+    def of(self, name: str) -> _Sums:
+        found = self._groups.get(name)
+        if found is None:
+            if len(self._groups) >= _MOST_NAMES:
+                name = self._other(name)
+            found = self._groups.setdefault(name, _Sums())
+        return found
+
+    def _other(self, name: str) -> str:
+        if len(self._others) < _MOST_COUNTED:
+            self._others.add(hash(name))
+        return OTHER
+
+    def ranked(self) -> tuple[Group, ...]:
+        """Return them, those that copied longest first."""
+        groups = [
+            sums.group(name, len(self._others) if name == OTHER else 1)
+            for name, sums in self._groups.items()
+        ]
+        groups.sort(
+            key=lambda group: (-group.copy_ns, -group.durations.sum, group.name)
+        )
+        return tuple(groups)
+
+
+class _Dearest:
+    """The longest forks; of those that took equally long, the first ones."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, Dear]] = []
+
+    def add(self, number: int, fork: Fork, names: Mapping[int, str]) -> None:
+        if len(self._heap) < TOP:
+            heapq.heappush(self._heap, (fork.duration_ns, -number, Dear(fork, names)))
+        elif fork.duration_ns > self._heap[0][0]:
+            entry = (fork.duration_ns, -number, Dear(fork, names))
+            heapq.heapreplace(self._heap, entry)
+
+    def ranked(self) -> tuple[Dear, ...]:
+        ordered = sorted(self._heap, key=lambda entry: entry[:2], reverse=True)
+        return tuple(dear for _, _, dear in ordered)
+
+
+class _Points:
+    """Every fork while they are few, then the longest."""
+
+    def __init__(self) -> None:
+        self._all: list[Point] = []
+        self._heap: list[tuple[int, int, Point]] = []
+        self._many = False
+
+    def add(self, number: int, since_ns: int, fork: Fork) -> None:
+        heap = self._heap
+        if self._many and fork.duration_ns <= heap[0][0]:
+            return
+        trigger = max(fork.triggers, key=_cost).trigger if fork.triggers else ""
+        point = Point(
+            since_ns, fork.duration_ns, fork.copy_ns, fork.comm, fork.pid, trigger
+        )
+        if len(heap) < _LONGEST_POINTS:
+            heapq.heappush(heap, (fork.duration_ns, -number, point))
+        elif fork.duration_ns > heap[0][0]:
+            heapq.heapreplace(heap, (fork.duration_ns, -number, point))
+        if not self._many:
+            self._all.append(point)
+            if len(self._all) > _ALL_POINTS:
+                self._all, self._many = [], True
+
+    def chosen(self) -> tuple[Point, ...]:
+        chosen = [point for _, _, point in self._heap] if self._many else self._all
+        return tuple(sorted(chosen, key=lambda point: (point.since_ns, point.pid)))
+
+
+def _cost(cost: TriggerCost) -> int:
+    return cost.copy_ns
+
+
+class Aggregator:
+    """Takes the records of a recording and makes a study of them."""
+
+    def __init__(self, recording: Recording) -> None:
+        """Begin with the header; ``study`` reads the rest."""
+        self._recording = recording
+        self._began = recording.header.time_ns
+        self._last = self._began
+        self._lost: Mapping[str, int] = {}
+        self._failed = self._tables = self._detailed = 0
+        self._durations, self._copies = Spread(), Spread()
+        self._vmas = [0, 0, 0, 0]
+        self._triggers: dict[tuple[str, bool], list[int]] = {}
+        self._processes, self._cgroups = _Groups(), _Groups()
+        self._dearest, self._points = _Dearest(), _Points()
+        self._execs = [0, 0, 0]
+        self._timeline = Timeline()
+        self._shares: dict[tuple[str, str, str], list[int]] = {}
+        self._names: tuple[int, Mapping[int, str]] = (0, {})
+
+    def study(self) -> Study:
+        """Read all of it; raises ForktraceError where it is damaged."""
+        for record in self._recording.records():
+            if isinstance(record, Fork):
+                self._add(record)
+            elif isinstance(record, Exec):
+                _add(self._execs, 1, record.copy_ns, record.page_table_bytes)
+                self._processes.of(record.comm).add_exec(record)
+            elif isinstance(record, Mappings):
+                self._names = (record.pid, record.names)
+            elif isinstance(record, Progress):
+                self._last = max(self._last, record.time_ns)
+                self._lost = record.lost
+        return self._result(self._recording.summary)
+
+    def _add(self, fork: Fork) -> None:
+        pid, names = self._names
+        if names:
+            names = names if pid == fork.pid else {}
+            self._names = (0, {})
+        place = place_of(fork.duration_ns)
+        # The probes are attached a moment before the header is written.
+        since = max(0, fork.time_ns - self._began)
+        self._last = max(self._last, fork.time_ns)
+        number = self._durations.count
+        self._durations.add(fork.duration_ns, place)
+        self._copies.add(fork.copy_ns, place_of(fork.copy_ns))
+        self._failed += fork.outcome == "failed"
+        self._tables += fork.page_table_bytes
+        counts = fork.vmas
+        _add(self._vmas, counts.copy, counts.skip, counts.dontcopy, counts.wipeonfork)
+        for cost in fork.triggers:
+            self._add_trigger(cost)
+        self._processes.of(fork.comm).add(fork, place)
+        self._cgroups.of(fork.cgroup).add(fork, place)
+        self._timeline.add(since, place)
+        self._dearest.add(number, fork, names)
+        self._points.add(number, since, fork)
+        if fork.details is not None:
+            self._detailed += 1
+            self._add_shares(fork, names)
+
+    def _add_trigger(self, cost: TriggerCost) -> None:
+        key = (cost.trigger, cost.anon_vma)
+        sums = self._triggers.get(key)
+        if sums is None:
+            if len(self._triggers) >= _MOST_NAMES:
+                key = (OTHER, cost.anon_vma)
+            sums = self._triggers.setdefault(key, [0, 0, 0])
+        sums[0] += cost.vmas
+        sums[1] += cost.copy_ns
+        sums[2] += cost.page_table_bytes
+
+    def _add_shares(self, fork: Fork, names: Mapping[int, str]) -> None:
+        for vma in fork.details or ():
+            if vma.trigger is None:
+                continue
+            key = (fork.comm, vma.trigger, names.get(vma.start) or ANONYMOUS)
+            if key not in self._shares and len(self._shares) >= _MOST_SHARES:
+                key = (fork.comm, vma.trigger, OTHER)
+            sums = self._shares.setdefault(key, [0, 0])
+            _add(sums, vma.copy_ns, vma.page_table_bytes)
+
+    def _result(self, summary: Summary | None) -> Study:
+        last = summary.time_ns if summary else self._last
+        triggers = sorted(
+            self._triggers.items(), key=lambda item: (-item[1][1], item[0])
+        )
+        shares = sorted(self._shares.items(), key=lambda item: (-item[1][0], item[0]))
+        lost = summary.lost if summary else self._lost
+        return Study(
+            header=self._recording.header,
+            ended=summary.ended if summary else CUT_OFF,
+            span_ns=max(0, last - self._began),
+            failed=self._failed,
+            durations=self._durations,
+            copies=self._copies,
+            page_table_bytes=self._tables,
+            vmas=VmaCounts(*self._vmas),
+            triggers=tuple(TriggerCost(*key, *sums) for key, sums in triggers),
+            processes=self._processes.ranked(),
+            cgroups=self._cgroups.ranked(),
+            costliest=self._dearest.ranked(),
+            exec_discards=ExecDiscards(*self._execs),
+            lost={stage: count for stage, count in lost.items() if count},
+            unwritten=summary.unwritten if summary else 0,
+            host=summary.host if summary else None,
+            timeline=self._timeline,
+            points=self._points.chosen(),
+            shares=tuple(Share(*key, *sums) for key, sums in shares),
+            detailed=self._detailed,
+        )
+
+
+def _add(sums: list[int], *values: int) -> None:
+    for position, value in enumerate(values):
+        sums[position] += value

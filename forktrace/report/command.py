@@ -1,0 +1,55 @@
+"""``forktrace report``: what a recording shows, as text, JSON or a page with plots."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from forktrace.errors import ForktraceError
+from forktrace.recording.reader import Recording
+from forktrace.report.aggregate import Aggregator
+from forktrace.report.study import CUT_OFF, Study
+from forktrace.views import report as view
+from forktrace.views.colour import print_lines
+
+
+def report(path: Path, *, as_json: bool, html: Path | None) -> int:
+    """Print the report, or write it as HTML; return the exit status."""
+    study = read(path)
+    if study.ended == CUT_OFF:
+        print(
+            f"forktrace: {path} was cut off; this is what it holds up to there.",
+            file=sys.stderr,
+        )
+    if html:
+        _write_page(study, html)
+    if as_json:
+        print(json.dumps(study.to_json(), indent=2))
+    elif not html:
+        print_lines(view.lines(study, _width()))
+    return 0
+
+
+def read(path: Path) -> Study:
+    """Return the study of a recording; raises ForktraceError."""
+    with Recording(path) as recording:
+        return Aggregator(recording).study()
+
+
+def _width() -> int:
+    return max(80, min(110, shutil.get_terminal_size((80, 24)).columns)) - 1
+
+
+def _write_page(study: Study, path: Path) -> None:
+    # Only here: plotly takes a while to import.
+    from forktrace.views.html import page  # noqa: PLC0415
+
+    try:
+        path.write_text(page(study), encoding="utf-8")
+    except OSError as error:
+        raise ForktraceError(
+            f"Writing {path} failed: {error.strerror}.", "Name a file elsewhere."
+        ) from None
+    print(f"Wrote {path}; open it in a browser.", file=sys.stderr)

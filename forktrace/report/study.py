@@ -1,0 +1,173 @@
+"""What a recording shows as a whole, and its published JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from forktrace.model import SCHEMA, ExecDiscards, Fork, TriggerCost, VmaCounts
+from forktrace.recording.records import Header, HostTotals
+from forktrace.report.spread import TEXT_EDGES, Spread
+from forktrace.report.timeline import Timeline
+
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+CUT_OFF = "cut_off"
+"""How a recording ended that has no summary."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """What the forks of one process name, or in one cgroup, cost.
+
+    ``triggers`` are nanoseconds of copying by trigger, the dearest first; ``names``
+    is how many names stand behind a group that gathers the rest, else 1.
+    """
+
+    name: str
+    forks: int
+    failed: int
+    durations: Spread
+    copy_ns: int
+    page_table_bytes: int
+    triggers: Mapping[str, int]
+    exec_discards: ExecDiscards
+    names: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the published object, without the name."""
+        return {
+            "forks": self.forks,
+            "failed": self.failed,
+            "names": self.names,
+            "duration_ns": self.durations.sum,
+            "p99_duration_ns": self.durations.quantile(0.99),
+            "max_duration_ns": self.durations.highest,
+            "copy_ns": self.copy_ns,
+            "page_table_bytes": self.page_table_bytes,
+            "trigger_copy_ns": dict(self.triggers),
+            "exec_discards": self.exec_discards.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class Dear:
+    """One of the most expensive forks, and the names of its mappings by address."""
+
+    fork: Fork
+    names: Mapping[int, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the published fork with ``names`` beside it."""
+        names = {f"{start:#x}": name for start, name in self.names.items()}
+        return {**self.fork.to_json(), "names": names}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One fork to be drawn; ``trigger`` is the one that cost it most, or empty."""
+
+    since_ns: int
+    duration_ns: int
+    copy_ns: int
+    comm: str
+    pid: int
+    trigger: str
+
+
+@dataclass(frozen=True)
+class Share:
+    """What copying one mapping of a process cost, in the forks whose VMAs were kept."""
+
+    comm: str
+    trigger: str
+    mapping: str
+    copy_ns: int
+    page_table_bytes: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything about a recording; times are ns, sizes bytes.
+
+    ``durations`` and ``copies`` spread whole forks and the time they copied.
+    ``points`` are all forks when there are few, else the longest. ``detailed`` is how
+    many forks came with their VMAs. ``ended`` is as in the recording's summary, or
+    ``CUT_OFF``; ``host`` is None then.
+    """
+
+    header: Header
+    ended: str
+    span_ns: int
+    failed: int
+    durations: Spread
+    copies: Spread
+    page_table_bytes: int
+    vmas: VmaCounts
+    triggers: tuple[TriggerCost, ...]
+    processes: tuple[Group, ...]
+    cgroups: tuple[Group, ...]
+    costliest: tuple[Dear, ...]
+    exec_discards: ExecDiscards
+    lost: Mapping[str, int]
+    unwritten: int
+    host: HostTotals | None
+    timeline: Timeline
+    points: tuple[Point, ...]
+    shares: tuple[Share, ...]
+    detailed: int
+
+    @property
+    def forks(self) -> int:
+        """How many forks were recorded."""
+        return self.durations.count
+
+    @property
+    def all_drawn(self) -> bool:
+        """Whether ``points`` are all forks."""
+        return len(self.points) == self.forks
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the published object of ``report --json``.
+
+        ``recording`` is the recording's first line; quantiles are at most 1/64 too
+        high; ``names`` of a group is above 1 where it gathers what is rare.
+        """
+        return {
+            "schema": SCHEMA,
+            "recording": self.header.to_json(),
+            "ended": self.ended,
+            "span_ns": self.span_ns,
+            "forks": self.forks,
+            "failed": self.failed,
+            "duration_ns": self.durations.sum,
+            "copy_ns": self.copies.sum,
+            "page_table_bytes": self.page_table_bytes,
+            "vmas": self.vmas.to_json(),
+            "latency_ns": {
+                "fork": quantiles(self.durations),
+                "copy": quantiles(self.copies),
+            },
+            "histogram": [
+                {"from_ns": each.low, "to_ns": each.high, "forks": each.count}
+                for each in self.durations.bins(TEXT_EDGES)
+            ],
+            "triggers": [cost.to_json() for cost in self.triggers],
+            "processes": [
+                {"comm": each.name, **each.to_json()} for each in self.processes
+            ],
+            "cgroups": [
+                {"cgroup": each.name, **each.to_json()} for each in self.cgroups
+            ],
+            "costliest": [dear.to_json() for dear in self.costliest],
+            "exec_discards": self.exec_discards.to_json(),
+            "lost": dict(self.lost),
+            "unwritten": self.unwritten,
+            "host_totals": self.host.to_json() if self.host else None,
+        }
+
+
+def quantiles(spread: Spread) -> dict[str, int]:
+    """Return the quantiles that are told, and the highest."""
+    told = {name: spread.quantile(share) for name, share in QUANTILES.items()}
+    return {**told, "max": spread.highest}

@@ -1,0 +1,290 @@
+"""What ``report`` says to a person: the answer first, then why, then who and which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+
+from forktrace.model import Vma
+from forktrace.report.aggregate import ANONYMOUS, OTHER
+from forktrace.report.spread import TEXT_EDGES, Bin, Spread
+from forktrace.report.study import CUT_OFF, QUANTILES, Dear, Group, Study
+from forktrace.text import printable
+from forktrace.views.lines import trigger_table
+from forktrace.views.units import duration, size
+
+_ROWS = 15
+# No kernel has so many; a file may say anything.
+_TRIGGERS = 100
+_MAPPINGS = 6
+_BAR = 36
+
+ENDINGS = {
+    "stopped": "was stopped by hand",
+    "duration": "ended after --duration",
+    "count": "ended after --count forks",
+    "max_size": "ended at --max-size",
+    "disk": "ended because the disk was full",
+    CUT_OFF: "was cut off: its last second may be missing",
+}
+"""How a recording ended, to follow "The recording"."""
+
+
+def lines(study: Study, width: int = 79) -> list[str]:
+    """Return the whole report."""
+    return [
+        verdict(study),
+        "",
+        *header(study),
+        *_latency(study),
+        *_triggers(study),
+        *_groups("COMM", 15, study.processes),
+        *_groups("CGROUP", 30, study.cgroups),
+        *_execs(study),
+        *_costliest(study, width),
+    ]
+
+
+def verdict(study: Study) -> str:
+    """Say in one or two sentences what forks cost and why."""
+    seconds = span(study)
+    if not study.forks:
+        return f"In {seconds}, no fork was recorded."
+    whole, copied = study.durations.sum, study.copies.sum
+    noun, took = ("fork", "took") if study.forks == 1 else ("forks", "took")
+    said = f"In {seconds}, {study.forks:,} {noun} {took} {duration(whole)} in all"
+    if not copied:
+        return f"{said}; no page table had to be copied."
+    said += f"; {copied / max(whole, 1):.0%} of it copying page tables"
+    first = study.processes[0]
+    trigger = next(iter(first.triggers), "")
+    if trigger:
+        said += f", mostly because of {printable(trigger)} in {named(first.name)}"
+    return f"{said}."
+
+
+def header(study: Study) -> list[str]:
+    """Say where, when and how was recorded, what is missing, and how it ended."""
+    head = study.header
+    began = datetime.fromtimestamp(head.time_ns // 10**9, timezone.utc)
+    said = [
+        f"Linux {printable(head.release)} ({printable(head.arch)}) on "
+        f"{printable(head.host)}, from {began:%Y-%m-%d %H:%M:%S} UTC.",
+        f"Rule: {printable(head.rule.words)}; read from "
+        f"{printable(head.rule.read_from)}.",
+        f"Probes: {printable(head.attach)}, decisions from "
+        f"{printable(head.decision)}. {chosen(study)}",
+        f"The recording {ENDINGS.get(study.ended, 'ended')}.",
+    ]
+    if study.unwritten:
+        said.append(f"Lost: {study.unwritten:,} forks no longer fitted into the file.")
+    if study.lost:
+        told = ", ".join(
+            f"{n} at {printable(stage)}" for stage, n in study.lost.items()
+        )
+        said.append(f"Lost: {told}.")
+    if study.host and study.host.checks.get("disagree"):
+        said.append(
+            f"Kernel and rule disagreed on {study.host.checks['disagree']} VMAs."
+        )
+    return said
+
+
+def chosen(study: Study) -> str:
+    """Say which forks were recorded."""
+    filters = study.header.filters
+    parts = []
+    if filters.pid:
+        parts.append(f"pid {filters.pid}")
+    if filters.comm is not None:
+        parts.append(f"name {printable(filters.comm)!r}")
+    if filters.cgroup is not None:
+        parts.append(f"cgroup {printable(filters.cgroup)}")
+    if filters.min_duration_ns:
+        parts.append(f"at least {duration(filters.min_duration_ns)}")
+    if not parts:
+        return "Every fork was recorded."
+    every = f" of {study.host.forks:,} on the host" if study.host else ""
+    return f"Recorded{every}: {', '.join(parts)}."
+
+
+def span(study: Study) -> str:
+    """Return how long was recorded, in whole units where it was long."""
+    seconds = study.span_ns / 1e9
+    if seconds < 120:
+        return duration(study.span_ns)
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def named(name: str) -> str:
+    """Return a name to be shown, also when it is empty."""
+    return printable(name) or '""'
+
+
+def _latency(study: Study) -> list[str]:
+    if not study.forks:
+        return []
+    bins = study.durations.bins(TEXT_EDGES)
+    most = max(each.count for each in bins)
+    return [
+        "",
+        _quantiles("Whole forks", study.durations),
+        _quantiles("of it copying", study.copies),
+        "",
+        f"  {'FROM':>8}  {'TO':>8}  {'FORKS':>9}",
+        *(_bar(each, most) for each in bins),
+    ]
+
+
+def _quantiles(what: str, spread: Spread) -> str:
+    told = "  ".join(
+        f"{name} {duration(spread.quantile(share))}"
+        for name, share in QUANTILES.items()
+    )
+    return f"{what:<14} {told}  max {duration(spread.highest)}"
+
+
+def _bar(each: Bin, most: int) -> str:
+    # Something that happened is never drawn as nothing.
+    length = max(1, round(_BAR * each.count / most)) if each.count else 0
+    row = f"  {duration(each.low):>8}  {duration(each.high):>8}  {each.count:>9,}"
+    return f"{row}  {'#' * length}".rstrip()
+
+
+def _triggers(study: Study) -> list[str]:
+    table = trigger_table(
+        [
+            replace(cost, trigger=fitting(printable(cost.trigger), 40))
+            for cost in study.triggers[:_TRIGGERS]
+        ]
+    )
+    counts = study.vmas
+    said = [
+        "",
+        f"VMAs: {counts.copy:,} copied, {counts.skip:,} skipped, "
+        f"{counts.dontcopy:,} dontcopy, {counts.wipeonfork:,} wipeonfork; "
+        f"{size(study.page_table_bytes)} of page tables.",
+    ]
+    return [*said, "", *table] if table else said
+
+
+def _groups(title: str, wide: int, groups: Sequence[Group]) -> list[str]:
+    if not groups:
+        return []
+    said = [
+        "",
+        f"{title:<{wide}} {'FORKS':>8} {'FORK':>7} {'MAX':>7} {'COPY':>7} "
+        f"{'TABLES':>8}  COPIED BY",
+    ]
+    for group in groups[:_ROWS]:
+        name = fitting(named(group.name), wide)
+        said.append(
+            f"{name:<{wide}} {group.forks:>8,} {duration(group.durations.sum):>7} "
+            f"{duration(group.durations.highest):>7} {duration(group.copy_ns):>7} "
+            f"{size(group.page_table_bytes):>8}  {causes(group)}".rstrip()
+        )
+    if len(groups) > _ROWS:
+        rest = groups[_ROWS:]
+        names = sum(group.names for group in rest)
+        copied = duration(sum(group.copy_ns for group in rest))
+        said.append(f"and {names:,} more, which copied for {copied}")
+    return said
+
+
+def causes(group: Group) -> str:
+    """Name a group's triggers with their shares of the time, the dearest first."""
+    whole = sum(group.triggers.values())
+    return ", ".join(
+        f"{printable(name)} {ns / whole:.0%}"
+        for name, ns in group.triggers.items()
+        if whole and ns / whole >= 0.005
+    )
+
+
+def _execs(study: Study) -> list[str]:
+    waste = study.exec_discards
+    if not waste.discards:
+        return []
+    return [
+        "",
+        f"{waste.discards:,} of {study.forks - study.failed:,} children threw their "
+        "copies away by exec:",
+        f"{duration(waste.copy_ns)} and {size(waste.page_table_bytes)} of page tables "
+        "for nothing. posix_spawn or vfork would save that.",
+    ]
+
+
+def _costliest(study: Study, width: int) -> list[str]:
+    if not study.costliest:
+        return []
+    said = ["", "The most expensive forks:"]
+    for number, dear in enumerate(study.costliest, 1):
+        said += ["", *_dear(number, dear, width)]
+    return said
+
+
+def _dear(number: int, dear: Dear, width: int) -> Iterator[str]:
+    fork = dear.fork
+    began = datetime.fromtimestamp(fork.time_ns // 10**9, timezone.utc)
+    clock = f"{began:%H:%M:%S}.{fork.time_ns // 10**6 % 1000:03d}"
+    counts = fork.vmas
+    every = counts.copy + counts.skip + counts.dontcopy + counts.wipeonfork
+    ok = fork.outcome == "ok"
+    ended = f" -> {fork.child_pid}" if ok else f" {printable(fork.errno or '?')}"
+    yield (
+        f"{number:>2}. {duration(fork.duration_ns)} at {clock} by "
+        f"{named(fork.comm)}[{fork.pid}]{ended} in {printable(fork.cgroup)}"
+    )
+    yield (
+        f"    {duration(fork.copy_ns)} copying {counts.copy} of {every} VMAs, "
+        f"{size(fork.page_table_bytes)} of page tables"
+    )
+    copied = copied_vmas(dear)
+    if not copied:
+        return
+    yield f"    {'COPY':>8}  {'TABLES':>8}  {'SIZE':>8}  {'WHY':<11}  MAPPING"
+    for vma in copied[:_MAPPINGS]:
+        row = (
+            f"    {duration(vma.copy_ns):>8}  {size(vma.page_table_bytes):>8}  "
+            f"{size(vma.end - vma.start):>8}  {printable(vma.trigger or ''):<11}  "
+            f"{vma.start:x} {permissions(vma)} "
+        )
+        yield row + fitting(mapping(dear, vma), max(8, width - len(row)))
+    rest = copied[_MAPPINGS:]
+    if rest:
+        cost = duration(sum(vma.copy_ns for vma in rest))
+        tables = size(sum(vma.page_table_bytes for vma in rest))
+        yield f"    and {len(rest)} more: {cost}, {tables}"
+
+
+def copied_vmas(dear: Dear) -> list[Vma]:
+    """Return the VMAs that were copied, the costliest first."""
+    copied = [vma for vma in dear.fork.details or () if vma.decision == "copy"]
+    return sorted(copied, key=lambda vma: (-vma.copy_ns, vma.start))
+
+
+def mapping(dear: Dear, vma: Vma) -> str:
+    """Return the name of a mapping; without names of any, the parent was gone."""
+    if not dear.names:
+        return "(name not known)"
+    return printable(dear.names.get(vma.start) or ANONYMOUS)
+
+
+def permissions(vma: Vma) -> str:
+    """Return a VMA's permissions as /proc/PID/maps writes them."""
+    letters = (("read", "r"), ("write", "w"), ("exec", "x"))
+    allowed = "".join(letter if name in vma.flags else "-" for name, letter in letters)
+    return allowed + ("s" if "shared" in vma.flags else "p")
+
+
+def fitting(name: str, room: int) -> str:
+    """Return a name that fits: the end of a path tells most."""
+    return name if len(name) <= room else f"...{name[len(name) - room + 3 :]}"
+
+
+def group_label(group: Group) -> str:
+    """Return the name of a group, or what it gathers."""
+    return f"{group.names:,} other names" if group.name == OTHER else named(group.name)

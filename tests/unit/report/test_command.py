@@ -1,0 +1,114 @@
+"""``forktrace report`` as it is called: anywhere, and never with a traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.unit.recording.samples import write
+
+
+def report(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "forktrace", "report", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_text_begins_with_the_verdict(tmp_path: Path) -> None:
+    answer = report(write(tmp_path / "r"))
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout.startswith("In 60 s, 1 fork took 10 ms in all; 90% of it")
+
+
+def test_json_is_one_object(tmp_path: Path) -> None:
+    answer = report(write(tmp_path / "r"), "--json")
+    assert json.loads(answer.stdout)["forks"] == 1
+
+
+def test_html_goes_to_its_file(tmp_path: Path) -> None:
+    page = tmp_path / "r.html"
+    answer = report(write(tmp_path / "r"), "--html", page)
+    assert (answer.returncode, answer.stdout) == (0, "")
+    assert page.read_text().startswith("<!DOCTYPE html>")
+
+
+def test_a_recording_that_was_cut_off_is_reported_with_a_line_that_says_so(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path / "r", ended=False)
+    answer = report(path)
+    assert answer.returncode == 0
+    assert "1 fork" in answer.stdout
+    assert answer.stderr == (
+        f"forktrace: {path} was cut off; this is what it holds up to there.\n"
+    )
+
+
+def truncate(path: Path) -> None:
+    write(path)
+    path.write_bytes(path.read_bytes()[:30])
+
+
+def damage(path: Path) -> None:
+    data = write(path).read_bytes()
+    path.write_bytes(data[:-200] + b"\xff" * 100 + data[-100:])
+
+
+@pytest.mark.parametrize(
+    ("make", "status"),
+    [
+        (lambda path: None, 2),
+        (Path.mkdir, 2),
+        (Path.touch, 1),
+        (lambda path: path.write_text("hello"), 1),
+        (truncate, 1),
+        (damage, 1),
+    ],
+    ids=["missing", "directory", "empty", "foreign", "no header left", "damaged"],
+)
+def test_what_cannot_be_read_is_two_lines_at_most(
+    tmp_path: Path, make: Callable[[Path], object], status: int
+) -> None:
+    make(tmp_path / "r")
+    answer = report(tmp_path / "r")
+    assert answer.returncode == status
+    assert answer.stdout == ""
+    assert 1 <= len(answer.stderr.splitlines()) <= 2
+    assert all(line.startswith("forktrace: ") for line in answer.stderr.splitlines())
+
+
+def test_a_page_that_cannot_be_written_is_one_failure(tmp_path: Path) -> None:
+    answer = report(write(tmp_path / "r"), "--html", tmp_path / "missing/r.html")
+    assert answer.returncode == 1
+    assert "No such file" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 2
+
+
+def test_neither_bcc_nor_a_kernel_is_needed(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from forktrace.report.command import report\n"
+        "from pathlib import Path\n"
+        "path = Path(sys.argv[1])\n"
+        "report(path, as_json=False, html=path.with_suffix('.html'))\n"
+        "loaded = [name for name in sys.modules if name.startswith("
+        "('bcc', 'forktrace.tracer', 'forktrace.kernel'))]\n"
+        "assert not loaded, loaded\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script, write(tmp_path / "r")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr

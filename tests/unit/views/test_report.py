@@ -1,0 +1,102 @@
+"""The report in words: the answer first, every name harmless, every line fitting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from forktrace.model import Exec, Fork
+from forktrace.recording.records import Filters
+from forktrace.report.command import read
+from forktrace.report.study import Study
+from forktrace.views.report import lines, verdict
+from tests.unit.recording.samples import DETAILED, EXEC, HEADER, MS, fork, write
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    forks = [DETAILED, *(fork(n, n * MS, comm="sh", cgroup="/sh") for n in range(1, 9))]
+    return read(write(tmp_path / "r", forks))
+
+
+def of(folder: Path, forks: Iterable[Fork], execs: Iterable[Exec] = ()) -> Study:
+    return read(write(folder / "r", forks, execs=execs))
+
+
+def test_the_verdict_says_how_much_and_why(study: Study) -> None:
+    assert verdict(study) == (
+        "In 60 s, 9 forks took 46 ms in all; 90% of it copying page tables, mostly "
+        "because of anon_vma in sh."
+    )
+
+
+def test_without_forks_it_says_so(tmp_path: Path) -> None:
+    empty = of(tmp_path, [])
+    assert verdict(empty) == "In 60 s, no fork was recorded."
+    assert "Linux 7.3.4" in "\n".join(lines(empty))
+
+
+def test_without_copies_it_says_so(tmp_path: Path) -> None:
+    free = replace(fork(0, MS, copy_ns=0), triggers=())
+    assert verdict(of(tmp_path, [free])).endswith("no page table had to be copied.")
+
+
+def test_long_recordings_are_told_in_hours(study: Study) -> None:
+    assert verdict(replace(study, span_ns=7_500 * 10**9)).startswith("In 2 h 5 min, ")
+    assert verdict(replace(study, span_ns=150 * 10**9)).startswith("In 2 min 30 s, ")
+
+
+def test_it_has_everything_there_is_to_know(study: Study) -> None:
+    text = "\n".join(lines(study))
+    for told in (
+        "Linux 7.3.4 (x86_64) on lab, from 2026-11-24 12:00:00 UTC.",
+        "Rule: copy if dst has MAYBE_GUARD; read from code.",
+        "The recording was stopped by hand.",
+        "Lost: 2 at fork_event.",
+        "p50 5.05 ms  p90 10 ms  p99 10 ms  max 10 ms",
+        "TRIGGER",
+        "COMM",
+        "CGROUP",
+        "1 of 9 children threw their copies away by exec",
+        " 1. 10 ms at 12:00:00.000 by redis-server[42] -> 1000 in /redis",
+        "6 ms     4 KiB     4 KiB  anon_vma     1000 rw-p [heap]",
+        "3 ms     4 KiB     4 KiB  anon_vma     3000 rw-p [anonymous]",
+    ):
+        assert told in text, told
+
+
+def test_every_bar_can_be_seen_and_none_is_too_long(tmp_path: Path) -> None:
+    forks = [fork(n, MS) for n in range(1000)] + [fork(0, 300 * MS)]
+    bars = [line for line in lines(of(tmp_path, forks)) if line.endswith("#")]
+    assert [line.count("#") for line in bars] == [36, 1]
+
+
+def test_lines_fit_the_terminal(tmp_path: Path) -> None:
+    long = fork(0, cgroup="/kubepods" + "/x" * 200, details=DETAILED.details)
+    table = lines(of(tmp_path, [long]), 79)[14:]
+    rows = [line for line in table if line.startswith("     ")]
+    assert len(rows) > 2
+    assert max(map(len, rows)) <= 79
+
+
+def test_names_cannot_drive_the_terminal(tmp_path: Path) -> None:
+    evil = "\x1b[2J\n\u202eevil"
+    header = replace(
+        HEADER, host=evil, release=evil, filters=Filters(comm=evil, cgroup=evil)
+    )
+    forks = [fork(0, comm=evil, cgroup=evil, trigger=evil)]
+    path = write(tmp_path / "r", forks, execs=[EXEC], header=header)
+    for line in lines(read(path)):
+        assert line.isprintable(), line
+
+
+def test_what_was_filtered_is_said(tmp_path: Path) -> None:
+    filters = Filters(pid=7, comm="sh", cgroup="/a", min_duration_ns=MS)
+    path = write(tmp_path / "r", header=replace(HEADER, filters=filters))
+    assert (
+        "Recorded of 3 on the host: pid 7, name 'sh', cgroup /a, at least 1 ms."
+        in "\n".join(lines(read(path)))
+    )
