@@ -37,6 +37,9 @@ _POLL_MS = 100
 # An idle host still says from time to time that it was looked at.
 _QUIET_SECONDS = 60.0
 
+# Lost because user space did not keep up.
+_TOO_FAST = ("fork_event", "vma_event")
+
 _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?) ?([KMGT]?)(?:i?B)?", re.ASCII | re.I)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -276,7 +279,7 @@ def _say(
     if recorder.ended == "max_size":
         why = f" It is as large as --max-size {size(options.max_bytes)} allows."
     said.append(f"{writer.written} forks in {writer.path}, {size(writer.size)}.{why}")
-    if options.vmas and (totals.lost["fork_event"] or totals.lost["vma_event"]):
+    if options.vmas and any(totals.lost.get(stage) for stage in _TOO_FAST):
         said.append(
             "To lose less, record with --no-vmas: the VMAs did not fit through."
         )

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from forktrace.errors import UsageError
-from forktrace.model import Fork
-from forktrace.recording.command import Recorder, parse_size
+from forktrace.errors import ForktraceError, UsageError
+from forktrace.kernel.flags import FlagNames
+from forktrace.kernel.rule import rule_of_release
+from forktrace.model import Fork, Totals
+from forktrace.recording import command
+from forktrace.recording.command import Options, Recorder, parse_size, record
 from forktrace.recording.reader import Record, Recording
-from forktrace.recording.writer import Writer
+from forktrace.recording.records import Filters
+from forktrace.recording.writer import SMALLEST, Writer
+from forktrace.report.command import read
 from forktrace.stop import Stop
 from forktrace.tracing import Bounds
+from tests.unit.exporter.samples import totals
 from tests.unit.recording.samples import EXEC, HEADER, MS, fork, vma
 
 
@@ -79,6 +90,168 @@ def test_vmas_are_kept_of_the_costliest_forks_only(tmp_path: Path) -> None:
         kept.recorder.fork(fork(number, (100 - number) * MS, details=details))
     told = [each.details for each in kept.forks()]
     assert told == [details] * 10 + [None] * 20
+
+
+class Traced:
+    """A session that delivers what a test says, then has the process told to stop."""
+
+    def __init__(self, batches: Sequence[Sequence[Fork]]) -> None:
+        names = FlagNames.of("7.3", {})
+        self.kernel = SimpleNamespace(
+            release="7.3.4", rule=rule_of_release("7.3"), names=names
+        )
+        self.attached, self.decided_by = "fentry", "branch"
+        self._batches = list(batches)
+        self._deliver: Callable[[Fork], None] = lambda fork: None
+
+    def __call__(self, *arguments: Any) -> Traced:
+        self._deliver = arguments[3]
+        return self
+
+    def __enter__(self) -> Traced:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.detach()
+
+    def poll(self, timeout_ms: int) -> None:
+        if self._batches:
+            for each in self._batches.pop(0):
+                self._deliver(each)
+        elif timeout_ms:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def totals(self) -> Totals:
+        return replace(totals(), lost={"fork_event": 2})
+
+    def disagreement(self) -> str | None:
+        return None
+
+    def detach(self) -> None:
+        pass
+
+
+@pytest.fixture
+def recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, Path]]:
+    """Record what a test says; returns the exit status, and where."""
+
+    def run(
+        batches: Sequence[Sequence[Fork]], max_bytes: int = 1 << 30, **bounds: Any
+    ) -> tuple[int, Path]:
+        monkeypatch.setattr(command, "Session", Traced(batches))
+        # Every look is one a second later.
+        monkeypatch.setattr(Writer, "due", True)
+        options = Options(
+            path=tmp_path / "forks.gz",
+            bounds=Bounds(**bounds),
+            max_bytes=max_bytes,
+            filters=Filters(),
+            vmas=True,
+            attach="auto",
+            decision="auto",
+            self_stats=False,
+        )
+        return record(options), options.path
+
+    return run
+
+
+def noise(number: int) -> Fork:
+    """Return a fork that does not compress well."""
+    return replace(fork(number), cgroup=f"/{os.urandom(2000).hex()}")
+
+
+def test_a_signal_ends_it_well(
+    recorded: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, path = recorded([[fork(0)], [], [fork(1), fork(2)]])
+    assert status == 0
+    study = read(path)
+    assert (study.forks, study.ended) == (3, "stopped")
+    assert study.lost == {"fork_event": 2}
+    assert study.header.rule.words.startswith("copy if dst has ")
+    said = capsys.readouterr().err
+    assert "Tracing forks on 7.3.4 (fentry, decisions from branch)" in said
+    assert f"3 forks in {path}" in said
+    assert "--no-vmas" in said
+
+
+def test_it_stops_by_itself_after_a_while(
+    recorded: Callable[..., tuple[int, Path]],
+) -> None:
+    status, path = recorded([[fork(0)]] * 2, seconds=1e-9)
+    assert status == 0
+    assert read(path).ended == "duration"
+
+
+def test_at_its_largest_it_ends_well_and_says_so(
+    recorded: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, path = recorded([[noise(n)] for n in range(100)], max_bytes=SMALLEST)
+    assert status == 0
+    assert path.stat().st_size <= SMALLEST
+    study = read(path)
+    assert study.ended == "max_size"
+    assert study.unwritten == 1
+    assert 0 < study.forks < 99
+    assert "as --max-size 64 KiB allows" in capsys.readouterr().err
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """A disk with so much ``room``, and what it says when there is none left."""
+    whole, left = os.write, {"room": 1 << 30, "errno": errno.ENOSPC}
+
+    def write(file: int, data: bytes) -> int:
+        if left["room"] <= 0:
+            raise OSError(left["errno"], os.strerror(left["errno"]))
+        done = whole(file, data[: left["room"]])
+        left["room"] -= done
+        return done
+
+    monkeypatch.setattr(os, "write", write)
+    return left
+
+
+def test_a_full_disk_is_one_line_and_a_failure(
+    recorded: Callable[..., tuple[int, Path]],
+    capsys: pytest.CaptureFixture[str],
+    disk: dict[str, int],
+) -> None:
+    disk["room"] = 30_000
+    status, path = recorded([[noise(n)] for n in range(100)])
+    assert status == 1
+    study = read(path)
+    assert study.forks > 2
+    complaints = [
+        line
+        for line in capsys.readouterr().err.splitlines()
+        if line.startswith("forktrace:")
+    ]
+    assert complaints == [
+        f"forktrace: The disk is full. {path} holds what was recorded until then."
+    ]
+
+
+def test_a_disk_that_fails_is_told_and_keeps_what_there_was(
+    recorded: Callable[..., tuple[int, Path]], tmp_path: Path, disk: dict[str, int]
+) -> None:
+    disk.update(room=30_000, errno=errno.EIO)
+    with pytest.raises(ForktraceError, match="Input/output error") as failure:
+        recorded([[noise(n)] for n in range(100)])
+    assert failure.value.exit_status == 1
+    assert read(tmp_path / "forks.gz").forks > 2
+
+
+def test_without_room_for_a_header_no_file_is_left(
+    recorded: Callable[..., tuple[int, Path]], tmp_path: Path, disk: dict[str, int]
+) -> None:
+    disk["room"] = 10
+    with pytest.raises(ForktraceError, match="the disk is full"):
+        recorded([[fork(0)]])
+    assert not (tmp_path / "forks.gz").exists()
 
 
 @pytest.mark.parametrize(
