@@ -32,6 +32,7 @@ from forktrace.exporter.connections import ANSWER_SECONDS, Connections
 from forktrace.exporter.listen import listen
 from forktrace.exporter.ratelimit import TokenBucket
 from forktrace.exporter.tls import has_allowed_san
+from forktrace.exporter.turns import Turns
 from forktrace.exporter.webconfig import WatchedWebConfig
 
 _log = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ class _HttpServer(ThreadingMixIn, TCPServer):
         self.basic_auth = BasicAuth()
         self.bucket = TokenBucket()
         # Rendering is work for one processor: more at once only costs memory.
-        self.renders = threading.BoundedSemaphore(_RENDERS_AT_ONCE)
+        self.renders = Turns(_RENDERS_AT_ONCE)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
@@ -245,12 +246,12 @@ class _Handler(BaseHTTPRequestHandler):
         self, render: Callable[[], tuple[bytes, dict[str, str]]]
     ) -> tuple[bytes, dict[str, str]]:
         renders = self.server.renders
-        if not renders.acquire(timeout=ANSWER_SECONDS):
+        if not renders.take(ANSWER_SECONDS):
             raise ForktraceError("Reading the totals takes too long.")
         try:
             return render()
         finally:
-            renders.release()
+            renders.give_back()
 
     def _metrics(self) -> tuple[bytes, dict[str, str]]:
         encode, content_type = choose_encoder(self.headers.get("Accept", ""))

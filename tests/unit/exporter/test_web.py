@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import os
 import shutil
@@ -31,9 +32,9 @@ Start = Callable[..., Server]
 
 
 def full() -> Totals:
-    """Return totals that fill the registry."""
+    """Return totals that fill the registry, from as many names as the kernel keeps."""
     return samples.full_totals(
-        tuple(ProcessCost(f"process{n}", n, n, n) for n in range(60))
+        tuple(ProcessCost(f"process{n}", n, n, n) for n in range(2048))
     )
 
 
@@ -415,15 +416,20 @@ def test_a_scrape_of_a_full_registry_takes_at_most_20_ms(start: Start) -> None:
     server = start()
     client = HTTPConnection("127.0.0.1", server.port, timeout=20)
 
-    def scrape() -> float:
-        begin = time.perf_counter()
+    def scrape() -> tuple[float, float]:
+        begin = time.process_time(), time.perf_counter()
         client.request("GET", "/metrics", headers={"Accept-Encoding": "gzip"})
         client.getresponse().read()
-        return time.perf_counter() - begin
+        return time.process_time() - begin[0], time.perf_counter() - begin[1]
 
-    times = sorted(scrape() for _ in range(200))
+    # Looking for garbage among all that pytest holds would take its time, too.
+    gc.collect()
+    gc.freeze()
+    times = [sorted(kind) for kind in zip(*(scrape() for _ in range(200)))]
+    gc.unfreeze()
     client.close()
-    p99 = times[197]
-    print(f"scrape p50 {times[100] * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms")
-    # A machine that is busy with other things may take longer than the bar.
-    assert p99 <= (0.02 if os.getloadavg()[0] < 1 else 0.1)
+    cpu, wall = (kind[197] for kind in times)
+    print(f"scrape p99: {cpu * 1e3:.1f} ms of CPU, {wall * 1e3:.1f} ms in all")
+    # Both sides of it. In all it takes longer while others keep the machine busy.
+    assert cpu <= 0.02
+    assert wall <= 0.02 or os.getloadavg()[0] >= 1
