@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from forktrace.errors import ForktraceError
+from forktrace.errors import ForktraceError, UsageError
 from forktrace.recording.reader import Recording
 from forktrace.report.aggregate import Aggregator
 from forktrace.report.study import CUT_OFF, Study
@@ -17,6 +17,8 @@ from forktrace.views.colour import print_lines
 
 def report(path: Path, *, as_json: bool, html: Path | None) -> int:
     """Print the report, or write it as HTML; return the exit status."""
+    if html and html.exists() and path.exists() and html.samefile(path):
+        raise UsageError(f"{html} is the recording itself.", "Name another file.")
     study = read(path)
     if study.ended == CUT_OFF:
         print(

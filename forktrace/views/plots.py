@@ -425,7 +425,11 @@ def icicle(study: Study) -> Plot:
             )
         ]
     )
-    figure.update_layout(margin={"l": 4, "r": 4, "t": 8, "b": 8})
+    figure.update_layout(
+        margin={"l": 4, "r": 4, "t": 8, "b": 8},
+        # What cannot be read is better left out.
+        uniformtext={"minsize": 10, "mode": "hide"},
+    )
     themed = {
         name: {
             "marker.colors": [colour or theme.raised for colour in tree.colours],

@@ -93,6 +93,14 @@ def test_a_page_that_cannot_be_written_is_one_failure(tmp_path: Path) -> None:
     assert len(answer.stderr.splitlines()) == 2
 
 
+def test_a_page_never_replaces_its_recording(tmp_path: Path) -> None:
+    path = write(tmp_path / "r")
+    before = path.read_bytes()
+    answer = report(path, "--html", path)
+    assert answer.returncode == 2
+    assert path.read_bytes() == before
+
+
 def test_neither_bcc_nor_a_kernel_is_needed(tmp_path: Path) -> None:
     script = (
         "import sys\n"
