@@ -114,13 +114,13 @@ def _tiles(study: Study) -> list[tuple[str, str]]:
     tiles = [
         (f"{study.forks:,}", f"forks, {study.forks / seconds:.3g} a second"),
         (duration(whole.quantile(0.5)), "half of them took no longer"),
-        (duration(whole.quantile(0.99)), "99 % of them took no longer"),
+        (duration(whole.quantile(0.99)), "99% of them took no longer"),
         (duration(whole.highest), "the longest"),
         (size(study.page_table_bytes), "of page tables copied"),
     ]
     waste = study.exec_discards
-    if waste.discards:
-        share = waste.copy_ns / max(study.copies.sum, 1)
+    share = waste.copy_ns / max(study.copies.sum, 1)
+    if share >= 0.005:
         tiles.append((f"{share:.0%}", "of copying thrown away by exec"))
     if study.failed:
         tiles.append((f"{study.failed:,}", "forks failed"))
@@ -133,7 +133,7 @@ def _sections(study: Study) -> str:
     parts = [_timeline(study)]
     lengths = _section(
         "How long forks took",
-        "From the call to its return. Dotted: half, 90 % and 99 % of the forks took "
+        "From the call to its return. Dotted: half, 90% and 99% of the forks took "
         "no longer than that.",
         '<div class="plot" id="lengths"></div>',
     )
@@ -289,7 +289,7 @@ def _group_table(what: str, groups: Sequence[Group]) -> str:
         (what, "name"),
         ("forks", "number"),
         ("time in fork", "number"),
-        ("99 % within", "number"),
+        ("99% within", "number"),
         ("longest", "number"),
         ("time copying", "number"),
         ("share", "number"),

@@ -296,7 +296,7 @@ def triggers(study: Study) -> Plot:
         [bars],
         xaxis={
             "title": {"text": "seconds inside copy_page_range"},
-            "range": [0, dearest * 1.45],
+            "range": [0, dearest * 1.6],
             "zeroline": False,
         },
         # Without the type, a name such as 2024 would be taken for a number.

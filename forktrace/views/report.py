@@ -57,10 +57,18 @@ def verdict(study: Study) -> str:
     if not copied:
         return f"{said}; no page table had to be copied."
     said += f"; {copied / max(whole, 1):.0%} of it copying page tables"
-    first = study.processes[0]
-    trigger = next(iter(first.triggers), "")
-    if trigger:
-        said += f", mostly because of {printable(trigger)} in {named(first.name)}"
+    cost, trigger, name = max(
+        (
+            (ns, trigger, group.name)
+            for group in study.processes
+            for trigger, ns in group.triggers.items()
+        ),
+        default=(0, "", ""),
+    )
+    if cost:
+        why = f"because of {printable(trigger)} in {named(name)}"
+        most = cost / copied >= 0.5
+        said += f", mostly {why}" if most else f", {cost / copied:.0%} of that {why}"
     return f"{said}."
 
 

@@ -33,6 +33,22 @@ def test_the_verdict_says_how_much_and_why(study: Study) -> None:
     )
 
 
+def test_the_verdict_names_the_dearest_cause_and_its_part(tmp_path: Path) -> None:
+    forks = [
+        fork(n, 10 * MS, comm=comm, trigger=trigger)
+        for n, (comm, trigger) in enumerate(
+            [("sh", "anon_vma"), ("sh", "pfnmap"), ("a", "pfnmap"), ("a", "pfnmap")]
+        )
+    ]
+    forks += [
+        fork(5, 10 * MS, comm="sh"),
+        fork(6, 11 * MS, comm="b", trigger="uffd_wp"),
+    ]
+    assert verdict(of(tmp_path, forks)).endswith(
+        "; 90% of it copying page tables, 33% of that because of pfnmap in a."
+    )
+
+
 def test_without_forks_it_says_so(tmp_path: Path) -> None:
     empty = of(tmp_path, [])
     assert verdict(empty) == "In 60 s, no fork was recorded."
