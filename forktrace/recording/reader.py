@@ -27,6 +27,9 @@ _LONGEST_HEADER = 64 << 10
 _LONGEST_LINE = 1 << 30
 _WHAT_FITS = "forktrace report reads what forktrace record -o FILE wrote."
 
+# Of a million lines, finding out their encoding would take a while.
+_decode = json.JSONDecoder().decode
+
 _READ: dict[str, Callable[[Mapping[str, Any]], Record]] = {
     "fork": Fork.from_json,
     "mappings": Mappings.from_json,
@@ -89,7 +92,7 @@ class Recording:
             if self.summary:
                 raise self._damaged("there is more behind its end")
             try:
-                record = json.loads(line)
+                record = _decode(line.decode())
                 kind = record["type"]
                 if kind == "summary":
                     self.summary = Summary.from_json(record)
