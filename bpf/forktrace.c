@@ -3,7 +3,7 @@
  * forktrace's BPF program: what fork() copied, VMA by VMA, and what it cost.
  *
  * One slot of an array follows each fork from the entry of kernel_clone() to its
- * return; copy_page_range() finds it by the caller's thread id. Nothing else is
+ * return; copy_page_range() finds it by the calling task. Nothing else is
  * touched per VMA: sums move from the slot into the totals once a fork, so that the
  * hot path has no hash update, no atomic and, for a skipped VMA, no clock read.
  *
@@ -58,7 +58,7 @@ struct row {
 /* One fork under way; sent as it is when the fork ends and somebody listens. */
 struct fork_slot {
 	u32 type; /* FORK_EVENT */
-	u32 tid;  /* owner, 0 when the slot is free */
+	u32 tid;
 	u32 pid;
 	u32 child_pid;
 	s64 ret; /* what kernel_clone() returned */
@@ -70,6 +70,7 @@ struct fork_slot {
 	u32 child_vmas;  /* map_count of the child's mm before it first ran */
 	u32 calls;       /* of copy_page_range() */
 	u32 skipped;
+	u64 task;        /* owner, 0 when the slot is free */
 	u64 page_tables; /* dst mm's pgtables_bytes when the last copy ended */
 	u64 dst_mm;
 	/* the VMA under way */
@@ -219,19 +220,23 @@ static __always_inline void lose(enum lost stage)
 
 /* ------------------------------------------------------------------ slots -- */
 
-/* The k-th place where the slot of a thread may lie. */
-static __always_inline int place(u32 tid, int k)
+/* The k-th place where the slot of a task may lie. No two tasks begin on one page. */
+static __always_inline int place(u64 task, int k)
 {
-	return (tid + k * (SLOTS / PROBES + 1)) & (SLOTS - 1);
+	return ((task >> 12) + k * (SLOTS / PROBES + 1)) & (SLOTS - 1);
 }
 
-static __always_inline struct fork_slot *find(u32 tid)
+/* The slot of the fork that the current task is in. Found by task_struct and not by its
+ * id: newer kernels read that pointer without a call. */
+static __always_inline struct fork_slot *find(void)
 {
+	u64 task = bpf_get_current_task();
+
 #pragma unroll
 	for (int k = 0; k < PROBES; k++) {
-		int index = place(tid, k);
+		int index = place(task, k);
 		struct fork_slot *slot = slots.lookup(&index);
-		if (slot && slot->tid == tid)
+		if (slot && slot->task == task)
 			return slot;
 	}
 	return 0;
@@ -243,30 +248,31 @@ static __always_inline void release(struct fork_slot *slot)
 	if (sum && slot->observe)
 		add(&sum->observed_forks, -1);
 	slot->observe = BY_RULE;
-	slot->tid = 0;
+	slot->task = 0;
 }
 
-/* Take a free slot. One that still carries our own id, or has been busy for a minute
- * when there is no other, means that the return of its fork was missed. */
-static __always_inline struct fork_slot *claim(u32 tid, u64 now)
+/* Take a free slot. One that is ours already, or has been busy for a minute when there
+ * is no other, means that the return of its fork was missed. */
+static __always_inline struct fork_slot *claim(u64 now)
 {
-	struct fork_slot *slot = find(tid);
+	u64 task = bpf_get_current_task();
+	struct fork_slot *slot = find();
 #pragma unroll
 	for (int k = 0; k < PROBES; k++) {
-		int index = place(tid, k);
+		int index = place(task, k);
 		struct fork_slot *other = slots.lookup(&index);
-		if (!slot && other && (!other->tid || now - other->start_ns > STALE_NS))
+		if (!slot && other && (!other->task || now - other->start_ns > STALE_NS))
 			slot = other;
 	}
 	if (!slot) {
 		lose(LOST_FORK_SLOT);
 		return 0;
 	}
-	if (slot->tid) {
+	if (slot->task) {
 		lose(LOST_FORK_RETURN);
 		release(slot);
 	}
-	slot->tid = tid;
+	slot->task = task;
 	return slot;
 }
 
@@ -315,12 +321,13 @@ static __always_inline int fork_enters(u64 clone_flags)
 		return 0;
 	now = bpf_ktime_get_ns();
 	id = bpf_get_current_pid_tgid();
-	slot = claim((u32)id, now);
+	slot = claim(now);
 	want = config.lookup(&zero);
 	sum = sums();
 	if (!slot || !want || !sum)
 		return 0;
 	slot->type = FORK_EVENT;
+	slot->tid = id;
 	slot->pid = id >> 32;
 	slot->child_pid = 0;
 	slot->start_ns = now;
@@ -449,7 +456,7 @@ static __always_inline void finish_copy(struct fork_slot *slot)
 
 static __always_inline int fork_leaves(s64 ret)
 {
-	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
+	struct fork_slot *slot = find();
 	struct totals *sum = sums();
 
 	if (!slot || !sum)
@@ -507,7 +514,7 @@ int child_made(struct pt_regs *ctx)
 	if (!sum || !mm || mm == READ(64, bpf_get_current_task(), OFF_TASK_MM))
 		return 0;
 	add(&sum->forks_ok, 1);
-	slot = find((u32)bpf_get_current_pid_tgid());
+	slot = find();
 	if (!slot) {
 		lose(LOST_FORK_ENTRY);
 		return 0;
@@ -591,7 +598,7 @@ static __always_inline void begin_copy(struct fork_slot *slot, void *dst, void *
 
 static __always_inline int copy_enters(void *dst, void *src)
 {
-	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
+	struct fork_slot *slot = find();
 
 	if (!slot)
 		return 0;
@@ -706,7 +713,7 @@ static __always_inline int copy_leaves(struct fork_slot *slot, void *dst, void *
  * same bool in the return register. */
 int witness_return(struct pt_regs *ctx)
 {
-	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
+	struct fork_slot *slot = find();
 
 	if (slot && slot->inside)
 		slot->witness = (PT_REGS_RC(ctx) & 0xff) ? COPY : SKIP;
@@ -716,7 +723,7 @@ int witness_return(struct pt_regs *ctx)
 /* The first instruction of the path that copies, inside copy_page_range(). */
 int witness_branch(struct pt_regs *ctx)
 {
-	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
+	struct fork_slot *slot = find();
 
 	if (slot && slot->inside)
 		slot->witness = COPY;
@@ -751,7 +758,7 @@ KFUNC_PROBE(copy_page_range, void *dst, void *src)
 
 KRETFUNC_PROBE(copy_page_range, void *dst, void *src)
 {
-	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
+	struct fork_slot *slot = find();
 
 	if (!slot)
 		return 0;
@@ -774,7 +781,7 @@ int copy_entry(struct pt_regs *ctx)
 
 int copy_return(struct pt_regs *ctx)
 {
-	struct fork_slot *slot = find((u32)bpf_get_current_pid_tgid());
+	struct fork_slot *slot = find();
 
 	if (!slot || !slot->inside)
 		return 0;

@@ -156,6 +156,7 @@ class Layout:
                 ("child_vmas", c_uint32),
                 ("calls", c_uint32),
                 ("skipped", c_uint32),
+                ("task", c_uint64),
                 ("page_tables", c_uint64),
                 ("dst_mm", c_uint64),
                 ("src", c_uint64),
