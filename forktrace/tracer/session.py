@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from forktrace import libbpf
+from forktrace import libbpf, procfs
 from forktrace.cgroups import CgroupPaths
 from forktrace.libbpf import program_info
 from forktrace.model import Exec, Fork, KernelInfo, ProgramCost, Totals
@@ -63,8 +63,9 @@ class Session:
         """
         self._wanted = wanted or Wanted()
         self._cgroups = CgroupPaths()
-        # First of all, because it may be wrong usage.
-        cgroup = self._wanted.cgroup
+        # First of all, because it may be wrong usage. A thread stands for its process.
+        pid, cgroup = self._wanted.pid, self._wanted.cgroup
+        self._pid = procfs.read_status(pid).pid if pid else 0
         self._cgroup = self._cgroups.number(cgroup) if cgroup else 0
         self._probes = Probes()
         self._witness_probes = Probes()
@@ -235,7 +236,7 @@ class Session:
             observe=SOURCES.index(source),
             events=wanted.events,
             details=wanted.details,
-            pid=wanted.pid,
+            pid=self._pid,
             cgroup=self._cgroup,
             event_gap_ns=_gap_ns(wanted.events_a_second),
             comm=comm,
