@@ -1,8 +1,8 @@
 """``make stack``: forktrace on a real kernel, scraped by a real Prometheus, to try.
 
 On a host that can be traced it is this host's forktrace. Elsewhere it runs in a virtual
-machine without a network, beside a Redis that snapshots and shell scripts: it writes
-its metrics to a file that both sides see (``run --textfile``), which is served here.
+machine without a network, beside a Redis that snapshots and shell scripts: what it
+serves is copied to a folder that both sides see, and served again from there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from forktrace.errors import EXIT_FAILED, ForktraceError, Unsupported
-from forktrace.exporter.textfile import FILE_NAME
 from forktrace.kernel.host import check_host
 from tests.demo.__main__ import kernel_lacks
 from tests.demo.machine import REPOSITORY, newest_series
@@ -34,7 +33,8 @@ from tests.stack.prometheus import Prometheus, Target
 FORKTRACE = "127.0.0.1:19435"
 INTERVAL = "15s"
 GUEST_SECONDS = 24 * 3600.0
-UP_SECONDS = 180.0
+UP_SECONDS = 600.0
+"""For a guest that hangs, or waits for its turn; one that fails says so at once."""
 
 
 def main() -> int:
@@ -80,7 +80,7 @@ def run(stack: ExitStack, listen: str) -> None:
         stack.enter_context(Tracer(folder, "Metrics on", *command))
         target = Target(FORKTRACE)
     prometheus = stack.enter_context(Prometheus(folder, listen, [target], INTERVAL))
-    print(f"forktrace   http://{target.address}{target.path}")
+    print(f"forktrace   http://{target.address}/")
     print(f"Prometheus  {prometheus.url}/alerts and {prometheus.url}/graph")
     shown = stack.enter_context(grafana(folder, prometheus.url))
     print(f"Grafana     {shown or 'is not on this machine; see dashboards/README.md'}")
@@ -114,25 +114,30 @@ def _traced_guest(folder: Path) -> Iterator[Target]:
             ended.append(result.output[-500:])
         except ForktraceError as error:
             ended.append(error.message)
+        # What it told last is no longer true.
+        (results / "metrics").unlink(missing_ok=True)
 
     thread = threading.Thread(target=guest)
     thread.start()
     try:
         deadline = time.monotonic() + UP_SECONDS
-        while not (results / FILE_NAME).exists():
+        while not (results / "metrics").exists():
             if ended or time.monotonic() > deadline:
                 said = ended[0] if ended else f"not ready in {UP_SECONDS:g} s"
                 raise ForktraceError(f"The virtual machine failed: {said}")
             time.sleep(0.2)
         with _served(results) as address:
-            yield Target(address, f"/{FILE_NAME}")
+            yield Target(address)
     finally:
         (results / "stop").touch()
         thread.join()
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    extensions_map = {".prom": "text/plain; version=0.0.4"}  # noqa: RUF012 - theirs
+    extensions_map = {  # noqa: RUF012 - theirs
+        ".html": "text/html; charset=utf-8",
+        "": "text/plain; version=0.0.4",
+    }
 
     def log_message(self, *_: object) -> None:
         """Say nothing of each scrape."""

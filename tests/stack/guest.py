@@ -2,17 +2,24 @@
 
     python -m tests.stack.guest SECONDS
 
-Leaves ``stack.json`` in the folder $RESULTS: what each query of each panel and rule
-gave, and what ``forktrace trace`` counted beside what Prometheus did in the same time.
+Leaves in the folder $RESULTS:
+
+* ``stack.json``: what each query of each panel and rule gave, what ``forktrace trace``
+  counted beside what Prometheus did in the same time, what promtool says of the
+  metrics, and how the daemon outlived clients that mean harm.
+* ``curves.json``: each panel's queries over the whole time, for tests.stack.picture.
+* ``metrics.prom`` and ``page.html``: what the daemon served at the end.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -22,11 +29,19 @@ from typing import Any
 from dashboards import queries
 from forktrace.errors import ForktraceError
 from tests.demo.tracer import Tracer
+from tests.live.guest.programs import Workload as Storm
+from tests.live.guest.programs import growth, scrape
+from tests.stack import siege
 from tests.stack.prometheus import Prometheus, Target
 from tests.stack.workload import Workload
 
-LISTEN, PROMETHEUS = "127.0.0.1:19435", "127.0.0.1:19090"
+PORT = 19435
+LISTEN, PROMETHEUS = f"127.0.0.1:{PORT}", "127.0.0.1:19090"
 INTERVAL = "2s"
+STEP_SECONDS = 5.0
+VALUES = {**queries.ANYTHING, "instance": LISTEN, "comm": "sh"}
+"""What Grafana's variables stand for."""
+STORM = ("fork_storm", "--processes", "4", "--forks", "100")
 
 SUMS = {
     "forks": 'forktrace_forks_total{outcome="ok"}',
@@ -38,26 +53,26 @@ SUMS = {
 
 def main() -> int:
     """Run it, keep what was found; return the exit status."""
+    results = Path(os.environ["RESULTS"])
     try:
-        found = run(float(sys.argv[1]))
+        found = run(float(sys.argv[1]), results)
     except ForktraceError as error:
         print(f"stack: {error.message} {error.advice}".rstrip(), flush=True)
         return error.exit_status
-    text = json.dumps(found, indent=2)
-    (Path(os.environ["RESULTS"]) / "stack.json").write_text(text + "\n")
+    (results / "stack.json").write_text(json.dumps(found, indent=2) + "\n")
     return 0
 
 
-def run(seconds: float) -> dict[str, Any]:
+def run(seconds: float, results: Path) -> dict[str, Any]:
     """Let everything work for so long, and ask."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
         workload = stack.enter_context(Workload(folder))
-        trace = stack.enter_context(
-            Tracer(folder, "Tracing forks on", "trace", "--json")
-        )
         run = stack.enter_context(
             Tracer(folder, "Metrics on", "run", "--self-stats", "--listen", LISTEN)
+        )
+        trace = stack.enter_context(
+            Tracer(folder, "Tracing forks on", "trace", "--json")
         )
         prometheus = stack.enter_context(
             Prometheus(folder, PROMETHEUS, [Target(LISTEN)], INTERVAL)
@@ -66,28 +81,85 @@ def run(seconds: float) -> dict[str, Any]:
         quiet = _quiet(prometheus)
         # From here on trace and metrics see the same forks.
         skipped = len((folder / "trace.out").read_text().splitlines())
+        began = time.time()
         workload.start()
         time.sleep(seconds)
         answers = [_ask(prometheus, *query) for query in _queries()]
         problems = prometheus.rule_problems()
+        (results / "curves.json").write_text(json.dumps(_curves(prometheus, began)))
+        (results / "metrics.prom").write_bytes(served := _served("/metrics"))
+        (results / "page.html").write_bytes(_served("/"))
         workload.stop()
         counted = _quiet(prometheus)
-        run.end()
         records = trace.end().splitlines()[skipped:]
+        besieged = _besiege()
+        run.end()
     return {
         "answers": answers,
         "rule_problems": problems,
+        "promtool": _promtool(served),
+        "series": sum(not line.startswith(b"#") for line in served.splitlines()),
         "prometheus": {name: counted[name] - quiet[name] for name in SUMS},
         "trace": _sums(json.loads(record) for record in records),
+        "besieged": besieged,
+    }
+
+
+def _served(path: str) -> bytes:
+    with urllib.request.urlopen(f"http://{LISTEN}{path}", timeout=60) as reply:
+        body: bytes = reply.read()
+    return body
+
+
+def _promtool(metrics: bytes) -> str:
+    """Return all that promtool has to say of them."""
+    command = ["promtool", "check", "metrics"]
+    said = subprocess.run(command, input=metrics, capture_output=True, check=False)
+    return (said.stdout + said.stderr).decode()
+
+
+def _besiege() -> list[dict[str, float]]:
+    """Let others fork while clients that mean harm keep the daemon busy, twice."""
+    return [_round() for _ in range(2)]
+
+
+def _round() -> dict[str, float]:
+    storm = Storm(*STORM)
+    try:
+        before = scrape(PORT)
+        answered = siege.scrape_at_once(PORT)
+        with siege.occupied(PORT) as refused:
+            made = storm.ask("go")["forks"]
+            answered_meanwhile = b"forktrace_" in siege.ask(PORT, "GET")
+        time.sleep(1)
+        after = scrape(PORT)
+    finally:
+        storm.close()
+    return {
+        "scrapers_answered": answered,
+        "long_requests_refused": refused,
+        "answered_meanwhile": answered_meanwhile,
+        "forks_made": made,
+        "forks_counted": growth(before, after, "forktrace_forks_total", outcome="ok"),
+        "resident": after["process_resident_memory_bytes", frozenset()],
+        "cpu_seconds": growth(before, after, "process_cpu_seconds_total"),
+    }
+
+
+def _curves(prometheus: Prometheus, began: float) -> dict[str, Any]:
+    """Return each panel's expressions with their values over the time since then."""
+    wanted = {query.expression for query in queries.panels(VALUES)}
+    now = time.time()
+    return {
+        each: prometheus.query_range(each, began, now, STEP_SECONDS) for each in wanted
     }
 
 
 def _queries() -> list[queries.Query]:
     # Each alert's own query has an answer only while there is something wrong.
     alerts = {rule["alert"] for rule in queries.all_rules() if "alert" in rule}
-    panels = queries.panels(rate_interval="1m", instance=LISTEN, comm="sh")
     rules = [query for query in queries.rules() if query.where not in alerts]
-    return [*panels, *rules]
+    return [*queries.panels(VALUES), *rules]
 
 
 def _ask(prometheus: Prometheus, where: str, expression: str) -> dict[str, Any]:

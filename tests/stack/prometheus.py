@@ -102,14 +102,24 @@ class Prometheus:
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Return the series that an instant query gives; raises ForktraceError."""
-        parameters = urllib.parse.urlencode({"query": expression})
+        return self._ask("query", query=expression)
+
+    def query_range(
+        self, expression: str, begin: float, end: float, step: float
+    ) -> list[dict[str, Any]]:
+        """Return the series of a query over a time; raises ForktraceError."""
+        times = {"start": str(begin), "end": str(end), "step": str(step)}
+        return self._ask("query_range", query=expression, **times)
+
+    def _ask(self, kind: str, **parameters: str) -> list[dict[str, Any]]:
         try:
-            answer = self._get(f"/api/v1/query?{parameters}")
+            answer = self._get(f"/api/v1/{kind}?{urllib.parse.urlencode(parameters)}")
         except urllib.error.HTTPError as error:
             answer = error.read()
         said = json.loads(answer)
         if said["status"] != "success":
-            raise ForktraceError(f"Prometheus refuses {expression}: {said['error']}")
+            query = parameters["query"]
+            raise ForktraceError(f"Prometheus refuses {query}: {said['error']}")
         result: list[dict[str, Any]] = said["data"]["result"]
         return result
 

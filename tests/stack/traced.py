@@ -2,7 +2,8 @@
 
     python -m tests.stack.traced
 
-Writes the metrics to the folder $RESULTS and ends when a file ``stop`` is there.
+Copies what the daemon serves to the folder $RESULTS, over and over, and ends when a
+file ``stop`` is there.
 """
 
 from __future__ import annotations
@@ -11,12 +12,26 @@ import os
 import sys
 import tempfile
 import time
+import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 
-from forktrace.errors import ForktraceError
+from forktrace.errors import EXIT_FAILED, ForktraceError
 from tests.demo.tracer import Tracer
 from tests.stack.workload import Workload
+
+LISTEN = "127.0.0.1:19435"
+PAGES = {"index.html": "/", "healthz": "/healthz", "metrics": "/metrics"}
+"""File to path; the last one to be written tells that all are there."""
+EVERY_SECONDS = 5
+
+
+def copy_pages(results: Path) -> None:
+    """Replace each file by what is served now, never by a part of it."""
+    for name, path in PAGES.items():
+        with urllib.request.urlopen(f"http://{LISTEN}{path}", timeout=60) as page:
+            (results / ".new").write_bytes(page.read())
+        (results / ".new").replace(results / name)
 
 
 def main() -> int:
@@ -27,14 +42,18 @@ def main() -> int:
             scratch = tempfile.TemporaryDirectory(dir="/dev/shm")
             folder = Path(stack.enter_context(scratch))
             workload = stack.enter_context(Workload(folder))
-            run = ("run", "--textfile", str(results), "--self-stats")
+            run = ("run", "--listen", LISTEN, "--self-stats")
             stack.enter_context(Tracer(folder, "Metrics on", *run))
             workload.start()
             while not (results / "stop").exists():
-                time.sleep(1)
+                copy_pages(results)
+                time.sleep(EVERY_SECONDS)
     except ForktraceError as error:
         print(f"{error.message} {error.advice}".rstrip(), flush=True)
         return error.exit_status
+    except OSError as error:
+        print(f"forktrace does not answer: {error}", flush=True)
+        return EXIT_FAILED
     return 0
 
 

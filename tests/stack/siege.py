@@ -1,0 +1,65 @@
+"""Clients that the daemon must outlive: many at once, slow, silent and far too long."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+SCRAPERS = 50
+SLOW, SILENT, LONG = 10, 100, 3
+LONG_BYTES = 10 << 20
+PATIENCE = 60.0
+
+
+def scrape_at_once(port: int) -> int:
+    """Scrape from so many clients at once; return how many got their answer."""
+    answered: list[bytes] = []
+
+    def scrape() -> None:
+        body = ask(port, "GET")
+        if b"\nforktrace_forks_total{" in body:
+            answered.append(body)
+
+    threads = [threading.Thread(target=scrape) for _ in range(SCRAPERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(answered)
+
+
+@contextmanager
+def occupied(port: int) -> Iterator[int]:
+    """Hold connections that never finish their request or never read their answers.
+
+    Yields how many requests of ten megabytes were refused in words.
+    """
+    with ExitStack() as stack:
+        for number in range(SILENT + SLOW):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            client.settimeout(PATIENCE)
+            request = b"GET /metrics HTTP/1.1\r\nHost: a\r\n"
+            with suppress(OSError):
+                client.connect(("127.0.0.1", port))
+                client.sendall(
+                    (request + b"\r\n") * 50 if number >= SILENT else request
+                )
+        refused = (ask(port, "POST", b"x" * LONG_BYTES) for _ in range(LONG))
+        yield sum(body.startswith(b"405 ") for body in refused)
+
+
+def ask(port: int, method: str, body: bytes | None = None) -> bytes:
+    """Ask for the metrics; return what came back, nothing where the server hung up."""
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            client.request(method, "/metrics", body=body)
+        return client.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return b""
+    finally:
+        client.close()
