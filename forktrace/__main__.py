@@ -1,5 +1,77 @@
-"""``python -m forktrace``."""
+"""``python -m forktrace``, and the command: run it, and the one place errors end."""
 
-from forktrace.cli import main
+from __future__ import annotations
 
-main()
+import os
+import sys
+import traceback
+from typing import Any
+
+import typer
+
+from forktrace.cli import app
+from forktrace.errors import ForktraceError, UsageError
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: every error ends here in one or two lines."""
+    words = sys.argv[1:] if arguments is None else arguments
+    # A closed stream is None to Python; who closed it wants to hear nothing.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    sys.exit(_status(_with_command(words)))
+
+
+def _with_command(words: list[str]) -> list[str]:
+    """Put ``run`` in front when no command is named."""
+    own = {"--help", "-h", "--version", "--install-completion", "--show-completion"}
+    if not words or (words[0].startswith("-") and words[0] not in own):
+        return ["run", *words]
+    return words
+
+
+# typer's own name for what is wrong with a command line is not public; the base of
+# its public BadParameter is.
+_CommandLineError: Any = typer.BadParameter.__mro__[1]
+
+
+def _status(words: list[str]) -> int:
+    """Run a command and return its exit status."""
+    try:
+        # typer hands an exit's status back; a command itself returns nothing.
+        status = app(words, standalone_mode=False)
+        sys.stdout.flush()
+    except ForktraceError as error:
+        return _complain(error, debug="--debug" in words)
+    except BrokenPipeError:
+        # The reader has seen enough; keep the interpreter from trying again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        return _complain(ForktraceError(f"{error.strerror or error}{where}."))
+    except _CommandLineError as error:
+        return _complain(UsageError(error.format_message(), "Try forktrace --help."))
+    except Exception as error:
+        # A bug of ours; still no traceback unless somebody wants it.
+        told = ForktraceError(
+            f"Internal error: {type(error).__name__}: {error}",
+            "Please report it with what --debug shows.",
+            details=traceback.format_exc(),
+        )
+        return _complain(told, debug="--debug" in words)
+    return status if isinstance(status, int) else 0
+
+
+def _complain(error: ForktraceError, *, debug: bool = False) -> int:
+    """Say what is wrong and what to do, on stderr; return the exit status."""
+    print(f"forktrace: {error.message}", file=sys.stderr)
+    if error.advice:
+        print(f"forktrace: {error.advice}", file=sys.stderr)
+    if debug and error.details:
+        print(error.details, file=sys.stderr)
+    return error.exit_status
+
+
+if __name__ == "__main__":
+    main()

@@ -1,21 +1,31 @@
-"""The command line: one thin function a command, and the one place errors end."""
+"""The command line: one thin function a command."""
 
 from __future__ import annotations
 
-import os
 import sys
-import traceback
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
 from forktrace import __version__
-from forktrace.errors import ForktraceError, UsageError
-
-# include/linux/threads.h: PID_MAX_LIMIT
-_MAX_PID = 4 * 1024 * 1024
+from forktrace.options import (
+    MAX_PID,
+    Attach,
+    AttachOption,
+    CgroupOption,
+    CommOption,
+    CountOption,
+    DebugOption,
+    Decision,
+    DecisionOption,
+    DurationOption,
+    JsonOption,
+    MinDurationOption,
+    PidOption,
+    SelfStatsOption,
+    Sort,
+)
 
 app = typer.Typer(
     name="forktrace",
@@ -26,54 +36,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Attach(str, Enum):
-    """How probes are attached."""
-
-    auto = "auto"
-    fentry = "fentry"
-    kprobe = "kprobe"
-
-
-class Decision(str, Enum):
-    """Where decisions come from."""
-
-    auto = "auto"
-    observe = "observe"
-    rule = "rule"
-
-
-class Sort(str, Enum):
-    """What the rows of top are sorted by."""
-
-    cost = "cost"
-    forks = "forks"
-    duration = "duration"
-    tables = "tables"
-    waste = "waste"
-    name = "name"
-
-
-AttachOption = Annotated[
-    Attach,
-    typer.Option(help="fentry is cheaper; auto takes it where the kernel accepts it."),
-]
-DecisionOption = Annotated[
-    Decision,
-    typer.Option(
-        help="observe: see the kernel decide; rule: work it out from flags; "
-        "auto: observe, in run only for a second in each minute."
-    ),
-]
-SelfStatsOption = Annotated[
-    bool,
-    typer.Option("--self-stats", help="Have the kernel time forktrace's own programs."),
-]
-DebugOption = Annotated[
-    bool, typer.Option("--debug", help="Show compiler and verifier logs of a failure.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -147,33 +109,12 @@ def run(
 def trace(
     as_json: JsonOption = False,
     vmas: Annotated[bool, typer.Option("--vmas", help="Show each VMA too.")] = False,
-    pid: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=_MAX_PID,
-            help="Only forks by this process; 0: by all.",
-            show_default=False,
-        ),
-    ] = 0,
-    comm: Annotated[
-        Optional[str],
-        typer.Option(help="Only forks by processes of this name (15 bytes count)."),
-    ] = None,
-    cgroup: Annotated[
-        Optional[str],
-        typer.Option(metavar="PATH", help="Only forks in this cgroup (version 2)."),
-    ] = None,
-    min_duration: Annotated[
-        float,
-        typer.Option(min=0, metavar="MS", help="Only forks that took this long."),
-    ] = 0,
-    count: Annotated[
-        int, typer.Option(min=0, help="Stop after so many forks; 0: never.")
-    ] = 0,
-    duration: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Stop by itself; 0: never.")
-    ] = 0,
+    pid: PidOption = 0,
+    comm: CommOption = None,
+    cgroup: CgroupOption = None,
+    min_duration: MinDurationOption = 0,
+    count: CountOption = 0,
+    duration: DurationOption = 0,
     attach: AttachOption = Attach.auto,
     decision: DecisionOption = Decision.auto,
     self_stats: SelfStatsOption = False,
@@ -258,12 +199,8 @@ def record(
             help="Where to; a recording that is there becomes FILE.old.",
         ),
     ],
-    duration: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Stop by itself; 0: never.")
-    ] = 0,
-    count: Annotated[
-        int, typer.Option(min=0, help="Stop after so many forks; 0: never.")
-    ] = 0,
+    duration: DurationOption = 0,
+    count: CountOption = 0,
     max_size: Annotated[
         str, typer.Option(metavar="SIZE", help="Stop when the file is as large.")
     ] = "1G",
@@ -273,27 +210,10 @@ def record(
             "--no-vmas", help="Not even those of the costliest forks: this is lighter."
         ),
     ] = False,
-    pid: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=_MAX_PID,
-            help="Only forks by this process; 0: by all.",
-            show_default=False,
-        ),
-    ] = 0,
-    comm: Annotated[
-        Optional[str],
-        typer.Option(help="Only forks by processes of this name (15 bytes count)."),
-    ] = None,
-    cgroup: Annotated[
-        Optional[str],
-        typer.Option(metavar="PATH", help="Only forks in this cgroup (version 2)."),
-    ] = None,
-    min_duration: Annotated[
-        float,
-        typer.Option(min=0, metavar="MS", help="Only forks that took this long."),
-    ] = 0,
+    pid: PidOption = 0,
+    comm: CommOption = None,
+    cgroup: CgroupOption = None,
+    min_duration: MinDurationOption = 0,
     attach: AttachOption = Attach.auto,
     decision: DecisionOption = Decision.auto,
     self_stats: SelfStatsOption = False,
@@ -348,7 +268,7 @@ def explain(
     pid: Annotated[
         Optional[int],
         typer.Argument(
-            min=1, max=_MAX_PID, help="The process to look at.", show_default=False
+            min=1, max=MAX_PID, help="The process to look at.", show_default=False
         ),
     ] = None,
     all_processes: Annotated[
@@ -413,63 +333,3 @@ def _require_traceable() -> None:
     from forktrace.kernel.host import require_traceable  # noqa: PLC0415
 
     require_traceable()
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: every error ends here in one or two lines."""
-    words = sys.argv[1:] if arguments is None else arguments
-    # A closed stream is None to Python; who closed it wants to hear nothing.
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-    sys.exit(_status(_with_command(words)))
-
-
-def _with_command(words: list[str]) -> list[str]:
-    """Put ``run`` in front when no command is named."""
-    own = {"--help", "-h", "--version", "--install-completion", "--show-completion"}
-    if not words or (words[0].startswith("-") and words[0] not in own):
-        return ["run", *words]
-    return words
-
-
-# typer's own name for what is wrong with a command line is not public; the base of
-# its public BadParameter is.
-_CommandLineError: Any = typer.BadParameter.__mro__[1]
-
-
-def _status(words: list[str]) -> int:
-    """Run a command and return its exit status."""
-    try:
-        # typer hands an exit's status back; a command itself returns nothing.
-        status = app(words, standalone_mode=False)
-        sys.stdout.flush()
-    except ForktraceError as error:
-        return _complain(error, debug="--debug" in words)
-    except BrokenPipeError:
-        # The reader has seen enough; keep the interpreter from trying again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        return _complain(ForktraceError(f"{error.strerror or error}{where}."))
-    except _CommandLineError as error:
-        return _complain(UsageError(error.format_message(), "Try forktrace --help."))
-    except Exception as error:
-        # A bug of ours; still no traceback unless somebody wants it.
-        told = ForktraceError(
-            f"Internal error: {type(error).__name__}: {error}",
-            "Please report it with what --debug shows.",
-            details=traceback.format_exc(),
-        )
-        return _complain(told, debug="--debug" in words)
-    return status if isinstance(status, int) else 0
-
-
-def _complain(error: ForktraceError, *, debug: bool = False) -> int:
-    """Say what is wrong and what to do, on stderr; return the exit status."""
-    print(f"forktrace: {error.message}", file=sys.stderr)
-    if error.advice:
-        print(f"forktrace: {error.advice}", file=sys.stderr)
-    if debug and error.details:
-        print(error.details, file=sys.stderr)
-    return error.exit_status

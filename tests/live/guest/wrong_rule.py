@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from forktrace import cli
+from forktrace import __main__ as forktrace
 from forktrace.kernel import running
 from forktrace.kernel.rule import Reading, read_rule
 from tests.live.guest.expected import MIXEDMAP, PFNMAP
@@ -27,4 +27,4 @@ def _forgetful(*arguments: Any) -> Reading:
 
 if __name__ == "__main__":
     vars(running)["read_rule"] = _forgetful
-    cli.main()
+    forktrace.main()

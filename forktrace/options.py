@@ -1,0 +1,85 @@
+"""What several commands can be told, as typer reads it from their signatures."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Optional
+
+import typer
+
+# include/linux/threads.h: PID_MAX_LIMIT
+MAX_PID = 4 * 1024 * 1024
+
+
+class Attach(str, Enum):
+    """How probes are attached."""
+
+    auto = "auto"
+    fentry = "fentry"
+    kprobe = "kprobe"
+
+
+class Decision(str, Enum):
+    """Where decisions come from."""
+
+    auto = "auto"
+    observe = "observe"
+    rule = "rule"
+
+
+class Sort(str, Enum):
+    """What the rows of top are sorted by."""
+
+    cost = "cost"
+    forks = "forks"
+    duration = "duration"
+    tables = "tables"
+    waste = "waste"
+    name = "name"
+
+
+AttachOption = Annotated[
+    Attach,
+    typer.Option(help="fentry is cheaper; auto takes it where the kernel accepts it."),
+]
+DecisionOption = Annotated[
+    Decision,
+    typer.Option(
+        help="observe: see the kernel decide; rule: work it out from flags; "
+        "auto: observe, in run only for a second in each minute."
+    ),
+]
+SelfStatsOption = Annotated[
+    bool,
+    typer.Option("--self-stats", help="Have the kernel time forktrace's own programs."),
+]
+DebugOption = Annotated[
+    bool, typer.Option("--debug", help="Show compiler and verifier logs of a failure.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PidOption = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=MAX_PID,
+        help="Only forks by this process; 0: by all.",
+        show_default=False,
+    ),
+]
+CommOption = Annotated[
+    Optional[str],
+    typer.Option(help="Only forks by processes of this name (15 bytes count)."),
+]
+CgroupOption = Annotated[
+    Optional[str],
+    typer.Option(metavar="PATH", help="Only forks in this cgroup (version 2)."),
+]
+MinDurationOption = Annotated[
+    float, typer.Option(min=0, metavar="MS", help="Only forks that took this long.")
+]
+CountOption = Annotated[
+    int, typer.Option(min=0, help="Stop after so many forks; 0: never.")
+]
+DurationOption = Annotated[
+    float, typer.Option(min=0, metavar="SECONDS", help="Stop by itself; 0: never.")
+]
