@@ -1,0 +1,79 @@
+"""Prints what each command says of a Redis and a shell: for the examples page.
+
+python -m tests.lab --kernel 7.3 --memory 3072 -- python -m tests.demo.examples
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.demo.redis import Redis
+from tests.demo.tracer import FORKTRACE
+
+KEYS, VALUE_BYTES = 1000, 100_000
+SHELL = "while :; do /bin/true; sleep 0.5; done"
+SECONDS = 120
+
+
+def show(shown: str, command: Sequence[str] = ()) -> None:
+    """Run a command line to its end and print it with what it says."""
+    said = subprocess.run(
+        [FORKTRACE, *(command or shown.split()[2:])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    print(f"$ {shown}", said.stdout, sep="\n", flush=True)
+
+
+@contextmanager
+def while_forking(redis: Redis, *arguments: str) -> Iterator[None]:
+    """Let Redis save while a command traces; print what that says at its end."""
+    with subprocess.Popen(
+        [FORKTRACE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr
+        process.stderr.readline()
+        redis.save()
+        yield
+        out, err = process.communicate(timeout=SECONDS)
+    print(f"$ sudo forktrace {' '.join(arguments)}")
+    print(out.decode(), err.decode(), sep="", flush=True)
+
+
+def main() -> None:
+    """Start both, and let every command look."""
+    folder = Path(tempfile.mkdtemp(dir="/run"))
+    recording = str(folder / "forks.gz")
+    with Redis(folder) as redis, subprocess.Popen(["/bin/sh", "-c", SHELL]) as shell:
+        redis.fill(KEYS, VALUE_BYTES)
+        show("sudo forktrace doctor")
+        with while_forking(redis, "trace", "--count", "6"):
+            pass
+        with while_forking(redis, "trace", "--vmas", "--comm", "redis-server"):
+            redis.save()
+            stop_tracing()
+        with while_forking(redis, "top", "--plain", "--interval", "4", "--count", "1"):
+            pass
+        with while_forking(redis, "record", "-o", recording, "--duration", "6"):
+            pass
+        show("forktrace report forks.gz", ["report", recording])
+        show(f"sudo forktrace explain {redis.pid}")
+        show("sudo forktrace explain --all --limit 5")
+        show("sudo forktrace selftest")
+        shell.kill()
+
+
+def stop_tracing() -> None:
+    """Press Ctrl-C for everything that traces."""
+    subprocess.run(["pkill", "-INT", "-f", "forktrace trace"], check=True)
+
+
+if __name__ == "__main__":
+    main()
