@@ -38,7 +38,7 @@ h2{font-size:1rem;margin:0 0 .75rem}
 .soft{color:var(--soft)} .warn{color:var(--warn)}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;
 padding:1.1rem 1.25rem;margin-top:1rem;overflow-x:auto}
-.rule{font-size:1.05rem;margin:0;white-space:pre-line}
+.rule{font-size:1.05rem;margin:0;white-space:pre-line;overflow-wrap:anywhere}
 .rule+p{margin:.5rem 0 0}
 dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:1rem;
 margin:1rem 0 0}
