@@ -1,0 +1,248 @@
+"""Service and DaemonSet: their capabilities do, and with one less something fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.live.guest.programs import (
+    FORKTRACE,
+    Forktrace,
+    Samples,
+    scrape,
+    wait_until,
+)
+
+PACKAGING = Path(__file__).parents[3] / "packaging"
+PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
+PORT = 19435
+
+# What container runtimes show of a node: no kcore, no file system below /sys that was
+# mounted there, nothing to write to.
+CONTAINER = (
+    *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
+    *("--mount-proc", "--uts", "--ipc", "sh", "-c"),
+    """
+    umount --recursive --lazy /sys && mount -t sysfs -o ro sysfs /sys &&
+    mount --bind /dev/null /proc/kcore &&
+    mount --bind -o ro /proc/sys /proc/sys &&
+    for folder in /run /tmp /var/tmp /dev/shm; do
+        mount -t tmpfs -o ro tmpfs $folder || exit
+    done
+    exec "$@"
+    """,
+    "sh",
+)
+
+
+def service() -> tuple[str, ...]:
+    """Return the capabilities of the systemd unit."""
+    unit = (PACKAGING / "systemd/forktrace.service").read_text()
+    found = re.search(r"^CapabilityBoundingSet=(.*)$", unit, re.MULTILINE)
+    assert found
+    return tuple(name.removeprefix("CAP_").lower() for name in found[1].split())
+
+
+def container() -> Any:
+    """Return the container of the DaemonSet."""
+    manifest = yaml.safe_load((PACKAGING / "kubernetes/daemonset.yaml").read_text())
+    return manifest["spec"]["template"]["spec"]["containers"][0]
+
+
+def pod() -> tuple[str, ...]:
+    """Return the capabilities of the DaemonSet."""
+    added = container()["securityContext"]["capabilities"]["add"]
+    return tuple(name.lower() for name in added)
+
+
+def without(capabilities: Sequence[str], *gone: str) -> tuple[str, ...]:
+    assert set(gone) <= set(capabilities)
+    return tuple(name for name in capabilities if name not in gone)
+
+
+@contextmanager
+def paranoid(level: int) -> Iterator[None]:
+    """Set what perf asks for: above 2, which only some kernels know, SYS_ADMIN."""
+    before = PARANOID.read_text()
+    PARANOID.write_text(str(level))
+    try:
+        yield
+    finally:
+        PARANOID.write_text(before)
+
+
+def privileged(capabilities: Sequence[str], *around: str) -> list[str]:
+    """Return forktrace as root with no more capabilities than these."""
+    kept = "".join(f",+{name}" for name in capabilities)
+    limits = ("--no-new-privs", "--inh-caps=-all", f"--bounding-set=-all{kept}")
+    return [*around, "setpriv", *limits, *FORKTRACE]
+
+
+def told(folder: Path, command: Sequence[str]) -> Samples:
+    """Trace a few forks that way and return the metrics."""
+    arguments = container()["args"]
+    running = Forktrace(folder, *arguments, command=command)
+    try:
+        subprocess.run(["/bin/sh", "-c", "(:); (:); (:)"], check=True, timeout=60)
+        return scrape(PORT)
+    finally:
+        running.kill()
+
+
+def refused(command: Sequence[str]) -> str:
+    """Return what forktrace says when it cannot trace that way."""
+    run = [*command, *container()["args"]]
+    ended = subprocess.run(
+        run, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 3, ended
+    return ended.stderr
+
+
+def read_from(samples: Samples) -> str:
+    return next(
+        dict(labels)["read_from"]
+        for name, labels in samples
+        if name == "forktrace_kernel_info"
+    )
+
+
+def agreeing(samples: Samples) -> float:
+    return sum(
+        value
+        for (name, labels), value in samples.items()
+        if name == "forktrace_decision_checks_total" and ("result", "agree") in labels
+    )
+
+
+def forks(samples: Samples) -> float:
+    return samples["forktrace_forks_total", frozenset({("outcome", "ok")})]
+
+
+@pytest.mark.thorough
+def test_the_services_capabilities_are_enough(tmp_path: Path) -> None:
+    with paranoid(3):
+        samples = told(tmp_path, privileged(service()))
+    assert forks(samples) >= 3
+    assert read_from(samples) == "code"
+    assert agreeing(samples) > 0
+
+
+@pytest.mark.thorough
+def test_sys_admin_is_for_kernels_as_paranoid_as_debians(tmp_path: Path) -> None:
+    fewer = privileged(without(service(), "sys_admin"))
+    with paranoid(3):
+        assert "perf_event_paranoid is above 2" in refused(fewer)
+    with paranoid(2):
+        samples = told(tmp_path, fewer)
+    assert read_from(samples) == "code"
+    assert agreeing(samples) > 0
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("capability", ["bpf", "perfmon"])
+def test_without_it_nothing_is_traced(capability: str) -> None:
+    with paranoid(2):
+        fewer = without(service(), "sys_admin", capability)
+        assert "CAP_BPF, CAP_PERFMON" in refused(privileged(fewer))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("capability", ["syslog", "sys_rawio"])
+def test_without_it_the_kernels_code_cannot_be_read(
+    capability: str, tmp_path: Path
+) -> None:
+    fewer = without(service(), "sys_admin", capability)
+    with paranoid(2):
+        samples = told(tmp_path, privileged(fewer))
+    assert forks(samples) >= 3
+    assert read_from(samples) != "code"
+
+
+SYSTEMD = Path("/usr/lib/systemd/systemd")
+UNITS = Path("/run/systemd/system")
+ERRORS = Path("/run/forktrace.err")
+
+HERE = f"""
+[Unit]
+DefaultDependencies=no
+[Service]
+ExecStart=
+ExecStart={" ".join(FORKTRACE)} run
+WorkingDirectory={PACKAGING.parent}
+StandardError=file:{ERRORS}
+"""
+"""What is otherwise here: no file system to wait for, and this checkout."""
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(not SYSTEMD.exists(), reason="systemd is not installed")
+def test_systemd_runs_the_unit_with_all_that_it_forbids() -> None:
+    """As process 1 of namespaces, which is how it runs in containers."""
+    drop_in = UNITS / "forktrace.service.d/here.conf"
+    drop_in.parent.mkdir(parents=True)
+    drop_in.write_text(HERE)
+    shutil.copy(PACKAGING / "systemd/forktrace.service", UNITS)
+    namespaces = ("--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+    manager = ("env", "container=other", str(SYSTEMD), "--system")
+    with paranoid(3):
+        running = subprocess.Popen(
+            ["unshare", *namespaces, "--cgroup", *manager, "--unit=forktrace.service"],
+            stdin=subprocess.DEVNULL,
+        )
+        try:
+            wait_until(lambda: ERRORS.exists() and "Metrics" in ERRORS.read_text())
+            subprocess.run(["/bin/sh", "-c", "(:); (:); (:)"], check=True, timeout=60)
+            samples = scrape(PORT)
+        finally:
+            running.kill()
+            running.wait(60)
+    assert forks(samples) >= 3
+    assert read_from(samples) == "code"
+    assert agreeing(samples) > 0
+
+
+@pytest.mark.thorough
+def test_the_pods_capabilities_are_enough(tmp_path: Path) -> None:
+    with paranoid(3):
+        samples = told(tmp_path, privileged(pod(), *CONTAINER))
+    assert forks(samples) >= 3
+    assert read_from(samples) == "btf"
+
+
+@pytest.mark.thorough
+def test_the_pod_needs_sys_admin_only_where_the_kernel_is_paranoid(
+    tmp_path: Path,
+) -> None:
+    fewer = privileged(without(pod(), "sys_admin"), *CONTAINER)
+    with paranoid(3):
+        assert "perf_event_paranoid is above 2" in refused(fewer)
+    with paranoid(2):
+        assert forks(told(tmp_path, fewer)) >= 3
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("capability", ["bpf", "perfmon"])
+def test_without_it_the_pod_traces_nothing(capability: str) -> None:
+    with paranoid(2):
+        fewer = without(pod(), "sys_admin", capability)
+        assert "CAP_BPF, CAP_PERFMON" in refused(privileged(fewer, *CONTAINER))
+
+
+def test_old_kernels_count_maps_as_locked_memory(tmp_path: Path) -> None:
+    """Since 5.11 they count in the memory of the cgroup."""
+    if tuple(map(int, os.uname().release.split(".")[:2])) >= (5, 11):
+        pytest.skip("it has no such limit")
+    little = ("prlimit", "--memlock=65536:65536")
+    assert refused(privileged(pod(), *little))
+    with_resource = (*pod(), "sys_resource")
+    assert forks(told(tmp_path, privileged(with_resource, *little))) >= 3
