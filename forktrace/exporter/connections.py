@@ -11,7 +11,7 @@ import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Condition
 
 MAX_CONNECTIONS = 64
 """More than this and the one that has been silent longest must go."""
@@ -24,6 +24,10 @@ NEXT_REQUEST_SECONDS = 120.0
 
 ANSWER_SECONDS = 10.0
 """From a request to the last byte of its answer: Prometheus gives up then too."""
+
+
+LEAVE_SECONDS = 1.0
+"""For the threads of closed connections to end, when a flood of new ones comes."""
 
 
 @dataclass
@@ -41,7 +45,7 @@ class Connections:
     def __init__(self) -> None:
         """Start with none."""
         self._open: dict[socket.socket, _Connection] = {}
-        self._lock = Lock()
+        self._lock = Condition()
 
     def admit(self, connection: socket.socket) -> bool:
         """Note a new connection; tell whether there is room for it.
@@ -50,7 +54,7 @@ class Connections:
         every one of them is being answered, the new one finds no room.
         """
         with self._lock:
-            if len(self._open) >= 2 * MAX_CONNECTIONS:
+            if not self._lock.wait_for(self._has_room, LEAVE_SECONDS):
                 return False
             if len(self._open) >= MAX_CONNECTIONS:
                 waiting = [one for one in self._open.values() if one.waiting]
@@ -72,6 +76,7 @@ class Connections:
         """Note that a connection is being closed; must precede the close."""
         with self._lock:
             self._open.pop(connection, None)
+            self._lock.notify()
 
     def shut_overdue(self) -> None:
         """Close every connection whose time is over."""
@@ -86,6 +91,9 @@ class Connections:
         with self._lock:
             for one in self._open.values():
                 _shut(one)
+
+    def _has_room(self) -> bool:
+        return len(self._open) < 2 * MAX_CONNECTIONS
 
     def _expect(
         self, connection: socket.socket, *, waiting: bool, seconds: float

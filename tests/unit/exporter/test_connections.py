@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -55,6 +56,16 @@ def test_there_are_never_more_than_twice_as_many(pairs: Pairs) -> None:
     table = Connections()
     admitted = [table.admit(server) for server, _ in pairs]
     assert admitted == [True] * 2 * MAX_CONNECTIONS + [False]
+
+
+def test_a_newcomer_waits_for_those_who_are_leaving(pairs: Pairs) -> None:
+    table = Connections()
+    for server, _ in pairs[:-1]:
+        table.admit(server)
+    leaving = threading.Timer(0.1, table.forget, [pairs[0][0]])
+    leaving.start()
+    assert table.admit(pairs[-1][0])
+    leaving.join()
 
 
 def test_the_overdue_are_shut(pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
