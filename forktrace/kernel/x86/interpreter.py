@@ -28,7 +28,7 @@ _MOST_STEPS = 20_000
 
 _CALLER = Opaque("the address that copy_page_range returns to")
 _ENTRY_RSP = Pointer("stack", 0)
-_INT3, _CALL = 0xCC, 0xE8
+_INT3, _CALL, _JUMP = 0xCC, 0xE8, 0xE9
 # The second is what 5.10 writes, arch/x86/include/asm/nops.h.
 _NOPS = (b"\x0f\x1f\x44\x00\x00", b"\x66\x66\x66\x66\x90")
 
@@ -184,6 +184,9 @@ class Interpreter:
 
         Compilers leave 5 bytes there (-mfentry), after an endbr64 or what became of
         one: a call that keeps all registers, a nop, or the nop with a breakpoint on it.
+        An fexit program's trampoline is reached by a jump where the kernel can do that
+        (CONFIG_DYNAMIC_FTRACE_WITH_JMP, 0c3772a8db1f "x86/ftrace: Implement
+        DYNAMIC_FTRACE_WITH_JMP"); like the call it goes on behind those 5 bytes.
         """
         for text in self._texts:
             start = at - text.address
@@ -192,9 +195,11 @@ class Interpreter:
                 continue
             if site[0] == _INT3 and any(site[1:] == nop[1:] for nop in _NOPS):
                 return 5
-            if site[0] == _CALL:
-                target = at + 5 + struct.unpack("<i", site[1:])[0]
-                return 0 if target in self._callees else 5
+            target = (at + 5 + struct.unpack("<i", site[1:])[0]) & (2**64 - 1)
+            if site[0] == _CALL and target not in self._callees:
+                return 5
+            if site[0] == _JUMP and not self._holds(target):
+                return 5
         return 0
 
 

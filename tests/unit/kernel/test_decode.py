@@ -97,10 +97,17 @@ class TestOtherTracers:
         code = patch(kernel.function.code, entry_of(kernel), INT3)
         assert kernel.decode(code) == kernel.decode()
 
-    def test_a_jump_at_the_entry_hides_the_code(self, kernel: Kernel) -> None:
+    def test_a_jump_at_the_entry_changes_nothing(self, kernel: Kernel) -> None:
+        """An fexit program, another forktrace's say, is reached by one."""
         code = patch(kernel.function.code, entry_of(kernel), JUMP)
-        with pytest.raises(Undecodable):
-            kernel.decode(code)
+        assert kernel.decode(code) == kernel.decode()
+
+    def test_another_forktrace_at_work_changes_nothing(self, kernel: Kernel) -> None:
+        for entry in (CALL, JUMP):
+            code = patch(kernel.function.code, entry_of(kernel), entry)
+            for place in EXPECTED[kernel.name][1]:
+                code = patch(code, place, JUMP)
+            assert kernel.decode(code) == kernel.decode()
 
     def test_a_probe_on_the_branch_changes_nothing(self, kernel: Kernel) -> None:
         """Our own witness may be there when the code is read again."""
