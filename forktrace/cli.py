@@ -89,18 +89,18 @@ def run(
     """Serve metrics of every fork on this host, until Ctrl-C."""
     from forktrace import daemon  # noqa: PLC0415
 
-    _require_traceable()
-    daemon.run(
-        daemon.Options(
-            listen=listen,
-            max_comms=max_comms,
-            web_config=web_config,
-            textfile=textfile,
-            attach=attach.value,
-            decision=decision.value,
-            self_stats=self_stats,
-        )
+    options = daemon.Options(
+        listen=listen,
+        max_comms=max_comms,
+        web_config=web_config,
+        textfile=textfile,
+        attach=attach.value,
+        decision=decision.value,
+        self_stats=self_stats,
     )
+    daemon.check(options)
+    _require_traceable()
+    daemon.run(options)
 
 
 @app.command(

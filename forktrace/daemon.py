@@ -14,10 +14,12 @@ from typing import Protocol
 from prometheus_client.registry import Collector
 
 from forktrace.errors import ForktraceError
+from forktrace.exporter.listen import parse_address
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
 from forktrace.exporter.page import LATEST_FORKS, landing_page
-from forktrace.exporter.textfile import write_textfile
+from forktrace.exporter.textfile import check_directory, write_textfile
 from forktrace.exporter.web import serve
+from forktrace.exporter.webconfig import WatchedWebConfig
 from forktrace.model import Fork
 from forktrace.stop import Stop
 from forktrace.top import Display, screen
@@ -87,6 +89,14 @@ class AuditWindows:
             self._session.observe(self._observing)
         if not self._observing:
             self._session.retire_witness()
+
+
+def check(options: Options) -> None:
+    """Raise ForktraceError for what can be seen to fail before anything is traced."""
+    parse_address(options.listen)
+    WatchedWebConfig(options.web_config)
+    if options.textfile:
+        check_directory(options.textfile)
 
 
 def run(options: Options) -> None:

@@ -15,6 +15,15 @@ from forktrace.errors import ForktraceError
 FILE_NAME = "forktrace.prom"
 
 
+def check_directory(directory: Path) -> None:
+    """Raise ForktraceError if nothing can be written there."""
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise _cannot_write(directory, error) from error
+
+
 def write_textfile(collector: Collector, directory: Path) -> None:
     """Replace ``forktrace.prom`` in ``directory`` by the collector's metrics, or not.
 
@@ -31,10 +40,14 @@ def write_textfile(collector: Collector, directory: Path) -> None:
     try:
         _replace(target, content)
     except OSError as error:
-        raise ForktraceError(
-            f"Cannot write {target}: {error.strerror}.",
-            "--textfile needs an existing directory with space, writable by forktrace.",
-        ) from error
+        raise _cannot_write(target, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> ForktraceError:
+    return ForktraceError(
+        f"Cannot write {path}: {error.strerror}.",
+        "--textfile needs an existing directory with space, writable by forktrace.",
+    )
 
 
 def _replace(target: Path, content: bytes) -> None:

@@ -36,24 +36,51 @@ def test_the_version_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "status"),
     [
-        ("nonsense",),
-        ("trace", "--nonsense"),
-        ("trace", "--pid", "x"),
-        ("trace", "--pid", "-1"),
-        ("trace", "--count", "1.5"),
-        ("trace", "extra"),
-        ("run", "--attach", "magic"),
-        ("run", "--decision"),
-        ("--listen",),
+        ("nonsense", 2),
+        ("--listen", 2),
+        ("trace --nonsense", 2),
+        ("trace --pid x", 2),
+        ("trace --pid -1", 2),
+        ("trace --pid 99999999", 2),
+        ("trace --count 1.5", 2),
+        ("trace --min-duration -1", 2),
+        ("trace extra", 2),
+        ("run --attach magic", 2),
+        ("run --decision", 2),
+        ("run --listen nonsense", 2),
+        ("run --listen 127.0.0.1:65536", 2),
+        ("run --max-comms 101", 2),
+        ("run --textfile /no/such/folder", 1),
+        ("run --textfile /proc", 1),
+        ("run --web.config.file /no/such/file", 1),
+        ("run --web.config.file /proc/self/mem", 1),
+        ("top --interval 0", 2),
+        ("top --sort magic", 2),
+        ("record", 2),
+        ("record -o /no/such/folder/file", 2),
+        ("record -o /tmp", 2),
+        ("record -o /dev/null", 2),
+        ("record -o f --max-size much", 2),
+        ("report /no/such/file", 2),
+        ("report /tmp", 2),
+        ("report /dev/null", 1),
+        ("report /etc/passwd", 1),
+        ("explain", 2),
+        ("explain 1 --all", 2),
+        ("explain 0", 2),
+        ("explain 4194304", 1),
+        ("explain 1 --rule 4.4", 2),
+        ("explain 1 --measured /no/such/file", 1),
     ],
 )
-def test_a_wrong_command_line_is_two_lines_and_status_2(words: tuple[str, ...]) -> None:
-    answer = forktrace(*words)
-    assert answer.returncode == 2
+def test_what_is_wrong_is_said_in_two_lines(words: str, status: int) -> None:
+    answer = forktrace(*words.split())
+    assert answer.returncode == status, answer
     assert answer.stdout == ""
     assert 1 <= len(answer.stderr.splitlines()) <= 2
+    assert all(line.startswith("forktrace: ") for line in answer.stderr.splitlines())
 
 
 @pytest.mark.skipif(TRACEABLE, reason="this host can be traced")

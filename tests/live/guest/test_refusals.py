@@ -44,16 +44,23 @@ def test_what_is_missing_is_named(prefix: tuple[str, ...], missing: str) -> None
     assert "Traceback" not in answer.stderr
 
 
-def test_nonsense_is_wrong_usage() -> None:
-    answer = run_forktrace("trace", "--cgroup", "/no/such/cgroup")
-    assert answer.returncode == 2
-    assert "no cgroup" in answer.stderr
-
-
-def test_an_address_in_use_is_one_line() -> None:
-    answer = run_forktrace("run", "--listen", "192.0.2.1:1")
-    assert answer.returncode == 1
-    assert len(answer.stderr.splitlines()) <= 3
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ("trace --cgroup /no/such/cgroup", 2, "no cgroup"),
+        ("trace --pid 4194303", 1, "no process 4194303"),
+        ("run --listen 192.0.2.1:1", 1, "192.0.2.1:1"),
+        ("explain 2", 1, "kernel thread"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_two_lines(
+    words: str, status: int, said: str
+) -> None:
+    answer = run_forktrace(*words.split())
+    assert answer.returncode == status, answer
+    assert said in answer.stderr
+    complaint = [line for line in answer.stderr.splitlines() if "Tracing" not in line]
+    assert len(complaint) <= 2
     assert "Traceback" not in answer.stderr
 
 
