@@ -27,6 +27,9 @@ class Screen:
         from rich.console import Console  # noqa: PLC0415
         from rich.live import Live  # noqa: PLC0415
 
+        # What a shell exported is not what the window has become since.
+        for name in ("COLUMNS", "LINES"):
+            os.environ.pop(name, None)
         self._console = Console(highlight=False)
         self._live = Live(
             console=self._console, screen=True, auto_refresh=False, transient=True

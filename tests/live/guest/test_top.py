@@ -13,10 +13,11 @@ import subprocess
 import termios
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.live.guest.programs import FORKTRACE, PATIENCE
+from tests.live.guest.programs import FORKTRACE, PATIENCE, keep, wait_until
 
 pytestmark = pytest.mark.thorough
 
@@ -91,6 +92,74 @@ class Terminal:
     def _read(self) -> None:
         if select.select([self._ours], [], [], 0.2)[0]:
             self.shown += os.read(self._ours, 1 << 16)
+
+
+class Tmux:
+    """A shell in a tmux window of its own, where somebody types and looks."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        size = ("-x", str(columns), "-y", str(rows))
+        self._do("new-session", "-d", *size, "PS1='$ ' exec sh")
+
+    def type(self, line: str) -> None:
+        self._do("send-keys", line, "Enter")
+
+    def resize(self, rows: int, columns: int) -> None:
+        self._do("resize-window", "-x", str(columns), "-y", str(rows))
+
+    def screen(self) -> list[str]:
+        return self._do("capture-pane", "-p").splitlines()
+
+    def wait_for(self, *texts: str) -> list[str]:
+        """Wait until all of these are on the screen; return it."""
+        wait_until(lambda: all(text in "\n".join(self.screen()) for text in texts))
+        return self.screen()
+
+    @property
+    def on_other_screen(self) -> bool:
+        return self._do("display-message", "-p", "#{alternate_on}").strip() == "1"
+
+    def close(self) -> None:
+        self._do("kill-server")
+
+    @staticmethod
+    def _do(*words: str) -> str:
+        return subprocess.run(
+            ["tmux", "-L", "forktrace", "-f", "/dev/null", *words],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=PATIENCE,
+        ).stdout
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(24, 80), (50, 200)])
+def test_it_fits_the_window_resized_too_and_a_kill_leaves_the_shell_as_it_was(
+    rows: int, columns: int
+) -> None:
+    tmux = Tmux(rows, columns)
+    try:
+        tmux.type("echo typed before")
+        tmux.type(f"{' '.join(FORKTRACE)} top --interval 1 & echo $! > /tmp/top; fg")
+        screen = tmux.wait_for("FORKS/s", "\nsh ", "anon_vma")
+        keep(f"top-{columns}x{rows}.txt", "\n".join(screen))
+        assert tmux.on_other_screen
+        assert screen[0].startswith("forktrace on ")
+        assert len(screen) <= rows
+        assert max(map(len, screen)) <= columns
+        tmux.resize(12, 70)
+        wait_until(lambda: len(tmux.screen()) <= 12)
+        screen = tmux.wait_for("FORKS/s", "\nsh ")
+        assert screen[0].startswith("forktrace on ")
+        assert max(map(len, screen)) <= 70
+        os.kill(int(Path("/tmp/top").read_text()), signal.SIGTERM)
+        tmux.wait_for("typed before")
+        tmux.type("stty | tr -d '\\n'; echo echoed $((6 * 7))")
+        screen = tmux.wait_for("echoed 42", "$((6 * 7))")
+        assert not tmux.on_other_screen
+        assert not any("-echo" in line or "-icanon" in line for line in screen)
+    finally:
+        tmux.close()
 
 
 def test_keys_sort_and_q_gives_the_terminal_back() -> None:
