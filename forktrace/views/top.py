@@ -126,7 +126,9 @@ def _row(usage: Usage) -> str:
     per = 1 / usage.seconds
     whole = sum(usage.triggers.values())
     causes = ", ".join(
-        f"{name} {ns / whole:.0%}" for name, ns in usage.triggers.items() if ns
+        f"{name} {ns / whole:.0%}"
+        for name, ns in usage.triggers.items()
+        if ns * 200 >= whole > 0
     )
     mean = duration(usage.mean_ns) if usage.max_ns else "-"
     longest = duration(usage.max_ns) if usage.max_ns else "-"

@@ -5,9 +5,10 @@ python -m tests.lab --kernel 7.3 --memory 3072 -- python -m tests.demo.examples
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,14 +16,15 @@ from tests.demo.redis import Redis
 from tests.demo.tracer import FORKTRACE
 
 KEYS, VALUE_BYTES = 1000, 100_000
-SHELL = "while :; do /bin/true; sleep 0.5; done"
+SHELL = "while :; do (exec /bin/true); sleep 0.5; done"
 SECONDS = 120
 
 
-def show(shown: str, command: Sequence[str] = ()) -> None:
-    """Run a command line to its end and print it with what it says."""
+def show(command: str, *, root: bool = True) -> None:
+    """Run a command of forktrace to its end and print it with what it says."""
+    shown = f"{'sudo ' if root else ''}forktrace {command}"
     said = subprocess.run(
-        [FORKTRACE, *(command or shown.split()[2:])],
+        [FORKTRACE, *command.split()],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -40,9 +42,12 @@ def while_forking(redis: Redis, *arguments: str) -> Iterator[None]:
     ) as process:
         assert process.stderr
         process.stderr.readline()
-        redis.save()
-        yield
-        out, err = process.communicate(timeout=SECONDS)
+        try:
+            redis.save()
+            yield
+            out, err = process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()
     print(f"$ sudo forktrace {' '.join(arguments)}")
     print(out.decode(), err.decode(), sep="", flush=True)
 
@@ -50,10 +55,10 @@ def while_forking(redis: Redis, *arguments: str) -> Iterator[None]:
 def main() -> None:
     """Start both, and let every command look."""
     folder = Path(tempfile.mkdtemp(dir="/run"))
-    recording = str(folder / "forks.gz")
+    os.chdir(folder)
     with Redis(folder) as redis, subprocess.Popen(["/bin/sh", "-c", SHELL]) as shell:
         redis.fill(KEYS, VALUE_BYTES)
-        show("sudo forktrace doctor")
+        show("doctor")
         with while_forking(redis, "trace", "--count", "6"):
             pass
         with while_forking(redis, "trace", "--vmas", "--comm", "redis-server"):
@@ -61,12 +66,12 @@ def main() -> None:
             stop_tracing()
         with while_forking(redis, "top", "--plain", "--interval", "4", "--count", "1"):
             pass
-        with while_forking(redis, "record", "-o", recording, "--duration", "6"):
+        with while_forking(redis, "record", "-o", "forks.gz", "--duration", "6"):
             pass
-        show("forktrace report forks.gz", ["report", recording])
-        show(f"sudo forktrace explain {redis.pid}")
-        show("sudo forktrace explain --all --limit 5")
-        show("sudo forktrace selftest")
+        show("report forks.gz", root=False)
+        show(f"explain {redis.pid}")
+        show("explain --all --limit 5")
+        show("selftest")
         shell.kill()
 
 
