@@ -135,9 +135,13 @@ def _regions(file: int, place: Range, asked: int) -> Iterator[tuple[int, int, in
             )
         )
         count = fcntl.ioctl(file, _PAGEMAP_SCAN, argument, True)
-        start = _ARGUMENT.unpack(argument)[4]
         words = regions[: 3 * count]
         yield from zip(words[0::3], words[1::3], words[2::3])
+        if count < _REGIONS:
+            return
+        # walk_end may lie behind: the kernel hands regions out by the 512 and leaves it
+        # where it last did so.
+        start = max(_ARGUMENT.unpack(argument)[4], words[-2])
 
 
 def _read(file: int, vmas: Sequence[SmapsVma]) -> Seen:

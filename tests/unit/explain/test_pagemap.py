@@ -61,6 +61,18 @@ def test_guard_pages_are_found_where_they_are() -> None:
         assert pagemap.look("self", [mapping]).guards == ()
 
 
+def test_each_region_is_told_once_however_many_there_are() -> None:
+    with made("shmem", stride=2 * PAGE) as mapping:
+        place = (mapping.start, mapping.end)
+        with open("/proc/self/pagemap", "rb", buffering=0) as file:
+            try:
+                found = list(pagemap._regions(file.fileno(), place, pagemap._FILE))
+            except OSError:
+                pytest.skip("this kernel has no PAGEMAP_SCAN (Linux 6.7)")
+    touched = range(mapping.start, mapping.end, 2 * PAGE)
+    assert [start for start, _, _ in found] == list(touched)
+
+
 def huge(flags: int) -> bool:
     name = "enabled" if flags & mmap.MAP_PRIVATE else "shmem_enabled"
     path = Path("/sys/kernel/mm/transparent_hugepage") / name
