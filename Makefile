@@ -4,41 +4,41 @@ CODE := dashboards forktrace tests
 
 .PHONY: run test check live test-matrix bench stack fleet setup format clean help
 
-run: setup  ## trace this host, or a real Debian kernel in a throw-away virtual machine
+run: .venv/ready-run  ## trace this host, or a real Debian kernel in a throw-away virtual machine
 	@$(PYTHON) -m tests.demo
 
 test: check live  ## everything: style, types, unit tests, tests on real kernels
 
-check: setup  ## format, lint, types, unit tests: under a minute
+check: .venv/ready-test  ## format, lint, types, unit tests: under a minute
 	@$(PYTHON) -m ruff format --check --quiet $(CODE)
 	@$(PYTHON) -m ruff check --quiet $(CODE)
 	@$(PYTHON) -m mypy --no-error-summary
 	@$(PYTHON) -m pytest tests/unit -n 2 --dist loadgroup
 
-live: setup  ## tests on real kernels, each booted in a virtual machine
+live: .venv/ready-test  ## tests on real kernels, each booted in a virtual machine
 	@$(PYTHON) -m pytest tests/live --ignore tests/live/guest -n 2 --dist loadgroup -v
 
 test-matrix: check  ## the same on every kernel there is; prints the README's table
 	@FORKTRACE_KERNELS=all $(PYTHON) -m pytest tests/live/test_kernels.py -n 2 -v
 	@$(PYTHON) -m tests.live.matrix
 
-bench: setup  ## what tracing costs, held against the budgets and other tools
+bench: .venv/ready-test  ## what tracing costs, held against the budgets and other tools
 	@$(PYTHON) -m tests.bench
 
-stack: setup  ## forktrace on a real kernel, scraped by a real Prometheus, to try
+stack: .venv/ready-test  ## forktrace on a real kernel, scraped by a real Prometheus, to try
 	@$(PYTHON) -m tests.stack
 
-fleet: setup  ## what many hosts cost a Prometheus: measured, and extrapolated
+fleet: .venv/ready-test  ## what many hosts cost a Prometheus: measured, and extrapolated
 	@$(PYTHON) -m tests.fleet
 
-format: setup  ## put the code in its one form
+format: .venv/ready-test  ## put the code in its one form
 	@$(PYTHON) -m ruff format $(CODE)
 	@$(PYTHON) -m ruff check --fix $(CODE)
 
-setup: .venv/ready
+setup: .venv/ready-test  ## only set up what the others do
 
-.venv/ready: pyproject.toml packaging/setup.sh
-	@packaging/setup.sh
+.venv/ready-run .venv/ready-test: pyproject.toml packaging/setup.sh
+	@packaging/setup.sh $(@:.venv/ready-%=%)
 
 clean:  ## remove what the targets above made; downloads too
 	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache dist build

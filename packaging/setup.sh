@@ -1,5 +1,10 @@
 #!/bin/sh
-# Make a checkout ready to run and to test: Debian packages, a virtual environment.
+# Make a checkout ready: Debian packages, a virtual environment.
+#
+#     packaging/setup.sh run|test
+#
+# run: what forktrace needs, and the virtual machine that it runs in where the host cannot
+# be traced. test: what tests, measurements and the stack need as well.
 #
 # Installs what is missing and nothing else; no service is started. The interpreter is
 # the system's, because python3-bpfcc belongs to it.
@@ -7,7 +12,8 @@ set -eu
 cd "$(dirname "$0")/.."
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+no_cluster=/etc/postgresql-common/createcluster.d/forktrace-setup.conf
+trap 'rm -f "$log" $no_cluster' EXIT
 
 quietly() {
     echo "setup: $1" >&2
@@ -19,10 +25,15 @@ quietly() {
     }
 }
 
-# What forktrace needs, then what its virtual machine, demo and tests need.
+purpose=${1:?run or test}
 packages="python3 python3-venv python3-bpfcc
-    qemu-system-x86 busybox-static cpio kmod xz-utils zstd
-    redis-server prometheus bpftrace chromium curl openssl"
+    qemu-system-x86 busybox-static cpio kmod xz-utils zstd redis-server"
+extras=""
+if [ "$purpose" = test ]; then
+    packages="$packages prometheus bpftrace chromium curl openssl tmux man-db
+        postgresql nginx python3-numpy"
+    extras="[dev]"
+fi
 
 installed() {
     dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed
@@ -34,10 +45,15 @@ for package in $packages; do
 done
 [ -x /usr/lib/qemu/virtiofsd ] || [ -x /usr/libexec/virtiofsd ] ||
     missing="$missing virtiofsd"
+# Any Java and any C compiler will do.
+if [ "$purpose" = test ]; then
+    command -v java >/dev/null || missing=" default-jre-headless$missing"
+    command -v cc >/dev/null || missing=" gcc libc6-dev$missing"
+fi
 if [ -n "$missing" ]; then
     if [ "$(id -u)" != 0 ]; then
         echo "setup: these Debian packages are missing:$missing" >&2
-        echo "setup: run as root: make setup" >&2
+        echo "setup: run as root: packaging/setup.sh $purpose" >&2
         exit 1
     fi
     export DEBIAN_FRONTEND=noninteractive
@@ -46,6 +62,11 @@ if [ -n "$missing" ]; then
     case $missing in *virtiofsd)
         apt-cache show virtiofsd >/dev/null 2>&1 ||
             missing="${missing%virtiofsd} qemu-system-common" ;;
+    esac
+    # Nor does PostgreSQL get a cluster, which would start with the machine.
+    case $missing in *postgresql*)
+        mkdir -p "${no_cluster%/*}"
+        echo "create_main_cluster = off" >$no_cluster ;;
     esac
     # RUNLEVEL=1 keeps the packages' services from starting.
     # shellcheck disable=SC2086
@@ -56,6 +77,6 @@ fi
 [ -x .venv/bin/python ] ||
     quietly "making a virtual environment" \
         /usr/bin/python3 -m venv --system-site-packages .venv
-quietly "installing forktrace and what tests it" \
-    .venv/bin/python -m pip install --disable-pip-version-check -e '.[dev]'
-touch .venv/ready
+quietly "installing forktrace for $purpose" \
+    .venv/bin/python -m pip install --disable-pip-version-check -e ".$extras"
+touch ".venv/ready-$purpose"
