@@ -72,6 +72,10 @@ def test_promtool_finds_nothing_in_the_metrics(found: Any) -> None:
     assert found["promtool"] == ""
 
 
+def test_the_textfile_holds_the_same_at_the_end(found: Any) -> None:
+    assert found["written"]
+
+
 def test_there_are_no_more_series_than_promised(found: Any) -> None:
     assert found["series"] <= MAX_SERIES
 

@@ -28,6 +28,7 @@ from typing import Any
 
 from dashboards import queries
 from forktrace.errors import ForktraceError
+from forktrace.exporter.textfile import FILE_NAME
 from tests.demo.tracer import Tracer
 from tests.live.guest.programs import Workload as Storm
 from tests.live.guest.programs import growth, scrape
@@ -41,6 +42,7 @@ INTERVAL = "2s"
 STEP_SECONDS = 5.0
 VALUES = {**queries.ANYTHING, "instance": LISTEN, "comm": "sh"}
 """What Grafana's variables stand for."""
+RUN = ("run", "--self-stats", "--listen", LISTEN)
 STORM = ("fork_storm", "--processes", "4", "--forks", "100")
 
 SUMS = {
@@ -69,7 +71,7 @@ def run(seconds: float, results: Path) -> dict[str, Any]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
         workload = stack.enter_context(Workload(folder))
         run = stack.enter_context(
-            Tracer(folder, "Metrics on", "run", "--self-stats", "--listen", LISTEN)
+            Tracer(folder, "Metrics on", *RUN, "--textfile", str(folder))
         )
         trace = stack.enter_context(
             Tracer(folder, "Tracing forks on", "trace", "--json")
@@ -93,11 +95,14 @@ def run(seconds: float, results: Path) -> dict[str, Any]:
         counted = _quiet(prometheus)
         records = trace.end().splitlines()[skipped:]
         besieged = _besiege()
+        last = scrape(PORT)["forktrace_forks_total", frozenset({("outcome", "ok")})]
         run.end()
+        written = (folder / FILE_NAME).read_bytes()
     return {
         "answers": answers,
         "rule_problems": problems,
-        "promtool": _promtool(served),
+        "promtool": _promtool(served) + _promtool(written),
+        "written": f'forktrace_forks_total{{outcome="ok"}} {last}'.encode() in written,
         "series": sum(not line.startswith(b"#") for line in served.splitlines()),
         "prometheus": {name: counted[name] - quiet[name] for name in SUMS},
         "trace": _sums(json.loads(record) for record in records),
