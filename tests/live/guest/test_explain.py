@@ -1,17 +1,17 @@
-"""What explain foretells is what the next fork of that process then does."""
+"""What explain foretells is what the next fork of that process then does.
+
+Real programs have a guest of their own: tests/live/test_programs.py.
+"""
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.demo.redis import Redis
-from tests.live.guest.programs import FORKTRACE, Forktrace, Workload, wait_until
+from tests.investigations.explained import compare, explain
+from tests.live.guest.programs import Forktrace, Workload, wait_until
 
 pytestmark = pytest.mark.thorough
 
@@ -27,35 +27,15 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forktrace]:
         tracing.kill()
 
 
-def explain(pid: int) -> dict[str, Any]:
-    command = [*FORKTRACE, "explain", str(pid), "--json"]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    answer: dict[str, Any] = json.loads(result.stdout)
-    return answer
-
-
-def copied(details: list[dict[str, Any]]) -> set[tuple[str, str]]:
-    return {
-        (vma["start"], vma["trigger"]) for vma in details if vma["decision"] == "copy"
-    }
-
-
 def assert_foretold(answer: dict[str, Any], fork: dict[str, Any]) -> None:
     """Only VMAs that explain itself calls doubtful may turn out otherwise."""
-    doubtful = {vma["start"] for vma in answer["details"] if vma["doubt"]}
-    wrong = copied(answer["details"]) ^ copied(fork["details"])
-    assert {start for start, _ in wrong} <= doubtful, wrong
+    compared = compare(answer, fork)
+    assert [each for each in compared.surprises if not each.doubted] == []
+    assert compared.apart <= 0.1
     assert answer["rule"]["read_from"] == "code"
-    surprise = sum(
-        vma["page_table_bytes"]
-        for vma in fork["details"]
-        if (vma["start"], vma["trigger"]) in wrong
-    )
-    measured = fork["page_table_bytes"] - surprise
-    assert answer["page_table_bytes"] == pytest.approx(measured, rel=0.1)
 
 
-KINDS = ("anon", "maybe_guard", "shmem", "hugetlb_private", "io_uring", "dontcopy")
+KINDS = ("anon", "maybe_guard", "shmem", "hugetlb_private", "io_uring", "dontfork")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -78,13 +58,3 @@ def test_a_process_with_one_large_mapping(trace: Forktrace, kind: str) -> None:
 
 def forks_of(trace: Forktrace, pid: int) -> list[dict[str, Any]]:
     return [fork for fork in trace.forks() if fork["pid"] == pid]
-
-
-def test_redis(trace: Forktrace, tmp_path: Path) -> None:
-    with Redis(tmp_path) as redis:
-        redis.fill(500, 100_000)
-        answer = explain(redis.pid)
-        redis.save()
-        wait_until(lambda: bool(forks_of(trace, redis.pid)), 30)
-        assert_foretold(answer, forks_of(trace, redis.pid)[0])
-    assert answer["advice"]
