@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +33,15 @@ class Saved:
 class Redis:
     """A redis-server on a unix socket; a context manager, up on entry.
 
-    ``folder`` holds its socket, log and snapshots and should be a tmpfs. Raises
+    ``folder`` holds its socket, log and snapshots and should be a tmpfs. ``before`` is
+    what runs the server, for example ``("env", "LD_PRELOAD=...")``. Raises
     ForktraceError where there is no redis-server or it does not answer.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, before: Sequence[str] = ()) -> None:
         """Choose the places; nothing is started yet."""
         self._folder = folder
+        self._before = before
         self._socket = folder / "redis.sock"
         self._log = folder / "redis.log"
         self._server: subprocess.Popen[bytes] | None = None
@@ -53,7 +56,7 @@ class Redis:
             *("--enable-debug-command", "yes"),
         )
         try:
-            self._server = subprocess.Popen(["redis-server", *options])
+            self._server = subprocess.Popen([*self._before, "redis-server", *options])
         except FileNotFoundError:
             raise ForktraceError(
                 "There is no redis-server on this machine.",

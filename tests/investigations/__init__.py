@@ -1,0 +1,1 @@
+"""Investigations of real servers on a real kernel, from the question to the answer."""

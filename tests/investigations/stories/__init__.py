@@ -1,0 +1,1 @@
+"""What was found, told to a person: sections of lines, 80 columns wide."""

@@ -1,0 +1,1 @@
+"""Tests of what investigations compare and tell."""
