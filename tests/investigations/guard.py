@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,11 +34,17 @@ def build(folder: Path) -> None:
         raise ForktraceError(f"{SOURCE.name} cannot be compiled: {done.stderr}")
 
 
-def preloaded(folder: Path, settings: Mapping[str, str]) -> tuple[str, ...]:
+def preloaded(
+    results: Path, folder: Path, settings: Mapping[str, str]
+) -> tuple[str, ...]:
     """Return what runs another command with the library and its settings.
+
+    ``results`` has the library, and may be closed to the user whom the command runs
+    as, where the loader would go on without: so it is copied to ``folder``.
 
     Addresses are not random then: two runs have their mappings in the same places, so
     that their page tables can be told apart by what was changed alone.
     """
+    library = shutil.copy(results / LIBRARY, folder)
     pairs = [f"{name}={value}" for name, value in settings.items()]
-    return ("setarch", "-R", "env", f"LD_PRELOAD={folder / LIBRARY}", *pairs)
+    return ("setarch", "-R", "env", f"LD_PRELOAD={library}", *pairs)

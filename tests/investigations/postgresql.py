@@ -114,7 +114,8 @@ def measure(folder: Path, results: Path, say: Callable[[str], None]) -> Found:
             _map_all(server)
             storms.append(_storm("all of it mapped", server))
             say(f"{CONNECTIONS} more: the postmaster now has all of it mapped")
-        with Postgresql(folder, settings, guard.preloaded(results, guarded)) as server:
+        preloaded = guard.preloaded(results, folder, guarded)
+        with Postgresql(folder, settings, preloaded) as server:
             _map_all(server)
             storms.append(_storm("guarded", server))
             say(f"{CONNECTIONS} more, with a guard page behind shared_buffers")

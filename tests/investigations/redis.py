@@ -87,7 +87,7 @@ def measure(folder: Path, results: Path, say: Callable[[str], None]) -> Found:
             settings = {"GUARDED_FILE": str(file), "GUARDED_BY": guarded_by}
             place = folder / guarded_by
             place.mkdir()
-            with Redis(place, guard.preloaded(results, settings)) as redis:
+            with Redis(place, guard.preloaded(results, place, settings)) as redis:
                 redis.fill(KEYS, VALUE_BYTES)
                 say(f"redis-server is up and full, its library guarded by {guarded_by}")
                 if not windows:
