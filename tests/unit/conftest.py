@@ -13,6 +13,7 @@ from forktrace.kinds import EveryKind
 from forktrace.selftest.subject import Subject
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     for item in items:
         module = vars(getattr(item, "module", item))

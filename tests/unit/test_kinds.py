@@ -62,6 +62,13 @@ def codes(mapping: Mapping) -> set[str]:
     return set(vma.vm_flags) & ALL_MARKS
 
 
+def test_these_tests_stay_together(request: pytest.FixtureRequest) -> None:
+    """A pytest that xdist does not know well enough would scatter them."""
+    if not hasattr(request.config, "workerinput"):
+        pytest.skip("there is one worker")
+    assert request.node.nodeid.endswith("@huge pages")
+
+
 def test_each_kind_is_made_or_skipped_for_a_reason(every: EveryKind) -> None:
     made = [mapping.kind for mapping in every.mappings]
     skipped = [skip.kind for skip in every.skipped]

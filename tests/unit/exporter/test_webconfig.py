@@ -13,7 +13,8 @@ from forktrace.errors import EXIT_FAILED, ForktraceError
 from forktrace.exporter.webconfig import WatchedWebConfig, WebConfig, read_web_config
 from tests.unit.exporter.certificates import self_signed
 
-HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+# The same in every worker, since it is part of a test's name.
+HASH = bcrypt.hashpw(b"secret", b"$2b$04$abcdefghijklmnopqrstuu").decode()
 TLS = "tls_server_config: {cert_file: server.crt, key_file: server.key"
 
 
