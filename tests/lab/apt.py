@@ -120,12 +120,14 @@ class Apt:
         self._config = folder / "apt.conf"
 
     def is_fresh(self) -> bool:
-        """Tell whether the lists were read within the last day."""
+        """Tell whether the lists were read within the last day, for this folder."""
         try:
             age = time.time() - self._stamp.stat().st_mtime
+            # Apt is told whole paths: a checkout that was moved is not fresh.
+            here = f'"{self._folder}/state"' in self._config.read_text()
         except FileNotFoundError:
             return False
-        return age < INDEX_SECONDS
+        return here and age < INDEX_SECONDS
 
     def update(self) -> None:
         """Read the package lists; raise LabError where the mirror is not reached."""

@@ -8,6 +8,7 @@ import pytest
 
 from tests.lab.apt import (
     SUITES,
+    Apt,
     Source,
     debian_sources,
     machine_sources,
@@ -86,3 +87,16 @@ def test_the_suites_with_kernels_are_asked_of_the_machines_own_mirrors() -> None
 def test_a_machine_without_a_debian_mirror_is_told_so() -> None:
     with pytest.raises(LabError, match="no Debian archive"):
         debian_sources([Source("http://elsewhere.example", ("noble",))])
+
+
+def test_lists_are_fresh_where_they_were_read_and_not_where_they_were_moved(
+    tmp_path: Path,
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    apt = Apt(here)
+    assert not apt.is_fresh()
+    apt._configure()
+    apt._stamp.touch()
+    assert apt.is_fresh()
+    here.rename(there)
+    assert not Apt(there).is_fresh()
