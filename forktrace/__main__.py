@@ -43,8 +43,9 @@ def _status(words: list[str]) -> int:
         sys.stdout.flush()
     except ForktraceError as error:
         return _complain(error, debug="--debug" in words)
-    except BrokenPipeError:
-        # The reader has seen enough; keep the interpreter from trying again.
+    except (BrokenPipeError, SystemExit):
+        # The reader has seen enough, which typer makes a SystemExit of; keep the
+        # interpreter from trying again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except OSError as error:

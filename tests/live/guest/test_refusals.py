@@ -64,6 +64,22 @@ def test_what_cannot_be_done_is_said_in_two_lines(
     assert "Traceback" not in answer.stderr
 
 
+def test_a_reader_that_leaves_early_ends_it_quietly() -> None:
+    trace = f"{sys.executable} -m forktrace trace"
+    forks = "while :; do (:); sleep 0.2; done"
+    script = f"{forks} & {{ {trace}; echo status $? >&2; }} | head -n 2; kill $!"
+    answer = subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert len(answer.stdout.splitlines()) == 2
+    assert "status 0" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 2, answer.stderr
+
+
 def test_no_kernel_headers_are_installed() -> None:
     release = Path("/proc/sys/kernel/osrelease").read_text().strip()
     assert not Path(f"/lib/modules/{release}/build").exists()
