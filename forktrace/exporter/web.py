@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 _MAX_HEAD_BYTES = 16 * 1024
 _MAX_DRAINED_BYTES = 64 * 1024
 _RENDERS_AT_ONCE = 2
+_SEND_BYTES = 128 << 10
 _LOOK_AROUND_SECONDS = 0.25
 _GZIP_LEVEL = 4
 _PLAIN_REFUSAL = (
@@ -110,6 +111,8 @@ class _HttpServer(ThreadingMixIn, TCPServer):
     ) -> None:
         super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
         self.socket.close()
+        # Else the kernel keeps megabytes of answers for each reader that does not read.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
         self.socket = listener
         self.registry = registry
         self.page = page
