@@ -70,12 +70,12 @@ def find_kernel(name: str) -> Kernel:
     extra = extra_kernels()
     if name in extra:
         return extra[name]
+    offered = debian_kernels()
+    if name not in offered:
+        known = ", ".join([*offered, *extra])
+        raise LabError(f"There is no kernel {name}.", f"There are: {known}.")
+    kernel = offered[name]
     with cache_lock() as cache:
-        offered = debian_kernels()
-        if name not in offered:
-            known = ", ".join([*offered, *extra])
-            raise LabError(f"There is no kernel {name}.", f"There are: {known}.")
-        kernel = offered[name]
         folder = cache / "kernels" / f"{kernel.release}_{kernel.package.version}"
         if not folder.exists():
             _fetch(kernel, folder)
@@ -99,27 +99,33 @@ def debian_kernels() -> dict[str, DebianKernel]:
     The lists are read at most once a day. Where the mirror cannot be reached, what
     was found the last time counts.
     """
-    apt = Apt(cache_folder() / "apt")
-    index = cache_folder() / "kernels.json"
-    if not (apt.is_fresh() and index.exists()):
-        _say("Reading Debian's package lists…")
-        try:
-            apt.update()
-        except LabError as error:
-            if not index.exists():
-                raise
-            _say(f"{error.message} Going on with the lists of the last time.")
-        else:
-            newest = newest_packages(apt.names("linux-"))
-            packages = apt.show(newest.values())
-            _write(index, json.dumps([asdict(package) for package in packages]))
-    entries = [Package(**entry) for entry in json.loads(index.read_text())]
+    with cache_lock() as cache:
+        index = cache / "kernels.json"
+        _refresh(Apt(cache / "apt"), index)
+        entries = [Package(**entry) for entry in json.loads(index.read_text())]
     newest = newest_packages(package.name for package in entries)
     packages_by_name = {package.name: package for package in entries}
     return {
         series: DebianKernel(series, _release(name), packages_by_name[name])
         for series, name in newest.items()
     }
+
+
+def _refresh(apt: Apt, index: Path) -> None:
+    """Read the lists, where it is time to, and note in ``index`` what they offer."""
+    if apt.is_fresh() and index.exists():
+        return
+    _say("Reading Debian's package lists…")
+    try:
+        apt.update()
+    except LabError as error:
+        if not index.exists():
+            raise
+        _say(f"{error.message} Going on with the lists of the last time.")
+        return
+    newest = newest_packages(apt.names("linux-"))
+    packages = apt.show(newest.values())
+    _write(index, json.dumps([asdict(package) for package in packages]))
 
 
 def newest_packages(names: Iterable[str]) -> dict[str, str]:
