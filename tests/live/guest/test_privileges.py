@@ -26,24 +26,28 @@ PACKAGING = Path(__file__).parents[3] / "packaging"
 PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
 PORT = 19435
 
-HIDDEN = ("/tmp", "/var/tmp", "/run", "/dev/shm", "/home", "/root")
-"""Places that a container or the unit does not show to what runs in it."""
+EMPTIED = ("/run", "/tmp", "/var/tmp", "/dev/shm")
+"""What a container has of its own, in place of the node's."""
 
-checkout_can_be_seen = pytest.mark.skipif(
-    str(PACKAGING).startswith(tuple(f"{folder}/" for folder in HIDDEN)),
-    reason="this checkout lies where a container or the unit sees nothing",
-)
+
+def not_below(*folders: str) -> pytest.MarkDecorator:
+    """Skip a test whose program would see nothing of a checkout in these folders."""
+    return pytest.mark.skipif(
+        str(PACKAGING).startswith(tuple(f"{folder}/" for folder in folders)),
+        reason=f"the checkout lies in one of {', '.join(folders)}",
+    )
+
 
 # What container runtimes show of a node: no kcore, no file system below /sys that was
 # mounted there, nothing to write to.
 CONTAINER = (
     *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
     *("--mount-proc", "--uts", "--ipc", "sh", "-c"),
-    """
+    f"""
     umount --recursive --lazy /sys && mount -t sysfs -o ro sysfs /sys &&
     mount --bind /dev/null /proc/kcore &&
     mount --bind -o ro /proc/sys /proc/sys &&
-    for folder in /run /tmp /var/tmp /dev/shm; do
+    for folder in {" ".join(EMPTIED)}; do
         mount -t tmpfs -o ro tmpfs $folder || exit
     done
     exec "$@"
@@ -192,7 +196,7 @@ StandardError=file:{ERRORS}
 """What is otherwise here: no file system to wait for, and this checkout."""
 
 
-@checkout_can_be_seen
+@not_below("/tmp", "/var/tmp", "/home", "/root")
 @pytest.mark.thorough
 @pytest.mark.skipif(not SYSTEMD.exists(), reason="systemd is not installed")
 def test_systemd_runs_the_unit_with_all_that_it_forbids() -> None:
@@ -220,7 +224,7 @@ def test_systemd_runs_the_unit_with_all_that_it_forbids() -> None:
     assert agreeing(samples) > 0
 
 
-@checkout_can_be_seen
+@not_below(*EMPTIED)
 @pytest.mark.thorough
 def test_the_pods_capabilities_are_enough(tmp_path: Path) -> None:
     with paranoid(3):
@@ -229,7 +233,7 @@ def test_the_pods_capabilities_are_enough(tmp_path: Path) -> None:
     assert read_from(samples) == "btf"
 
 
-@checkout_can_be_seen
+@not_below(*EMPTIED)
 @pytest.mark.thorough
 def test_the_pod_needs_sys_admin_only_where_the_kernel_is_paranoid(
     tmp_path: Path,
@@ -241,7 +245,7 @@ def test_the_pod_needs_sys_admin_only_where_the_kernel_is_paranoid(
         assert forks(told(tmp_path, fewer)) >= 3
 
 
-@checkout_can_be_seen
+@not_below(*EMPTIED)
 @pytest.mark.thorough
 @pytest.mark.parametrize("capability", ["bpf", "perfmon"])
 def test_without_it_the_pod_traces_nothing(capability: str) -> None:
