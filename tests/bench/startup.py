@@ -7,11 +7,12 @@ may have no kprobes; bpftrace does not even load, as it loads while it attaches.
 
 from __future__ import annotations
 
-import os
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -85,17 +86,20 @@ def _in_root(root: Path, scripts: Path) -> list[str]:
 
 def _timed(argv: Sequence[str]) -> tuple[float, float]:
     """Run a command and return seconds and CPU seconds, those of its children too."""
-    before = os.times()
+    cpu, began = _cpu_of_children(), time.monotonic()
     try:
         done = subprocess.run(
             argv, capture_output=True, text=True, timeout=LIMIT, check=False
         )
     except subprocess.TimeoutExpired:
         raise LabError(f"{argv[0]} took more than {LIMIT:g} seconds.") from None
-    after = os.times()
+    seconds = time.monotonic() - began
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if "rror" in line]
         raise LabError(f"{argv[2]}: {(errors or ['failed'])[0]}", details=done.stderr)
-    cpu = after.children_user - before.children_user
-    cpu += after.children_system - before.children_system
-    return after.elapsed - before.elapsed, cpu
+    return seconds, _cpu_of_children() - cpu
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
