@@ -1,0 +1,38 @@
+"""Starts the HTTP server with a full registry behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from forktrace.exporter.metrics import ForktraceCollector, new_registry
+from forktrace.exporter.web import Server, serve
+from forktrace.model import ProcessCost, Totals
+from tests.unit.exporter import samples
+from tests.unit.exporter.clients import Start
+
+
+def full() -> Totals:
+    """Return totals that fill the registry, from as many names as the kernel keeps."""
+    return samples.full_totals(
+        tuple(ProcessCost(f"process{n}", n, n, n) for n in range(2048))
+    )
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start servers that end with the test."""
+    with ExitStack() as stack:
+
+        def start_one(
+            web_config: Path | None = None, read: Callable[[], Totals] = full
+        ) -> Server:
+            registry = new_registry(ForktraceCollector(read, samples.INFO))
+            server = serve("127.0.0.1:0", registry, lambda: "<p>page", web_config)
+            stack.callback(server.close)
+            return server
+
+        yield start_one

@@ -1,0 +1,128 @@
+"""Clients that mean harm, or are broken: the HTTP server serves on, and stays small."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from forktrace.exporter import connections
+from tests.unit.exporter.clients import Start, ask, curl, needs_curl, raw, talk
+
+
+def resident_kb() -> int:
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if "VmRSS" in line)
+
+
+def can_send(client: socket.socket, data: bytes) -> bool:
+    try:
+        client.sendall(data)
+    except OSError:
+        return False
+    return True
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 5000 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nContent-Length: 10485760\r\n\r\n" + b"x" * 50_000, 413),
+        (b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 413),
+        (b"\x00\x01\x02\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 505),
+    ],
+)
+def test_bad_requests_get_their_status(
+    start: Start, request_bytes: bytes, status: int
+) -> None:
+    answer = talk(start(), request_bytes)
+    assert f" {status} ".encode() in answer.split(b"\r\n")[0] or (
+        answer.startswith(str(status).encode())  # a version 0.9 answer has no head
+    )
+
+
+@needs_curl
+def test_curl_gets_an_answer_to_ten_megabytes(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(b"x" * (10 << 20))
+    server = start()
+    before = resident_kb()
+    for _ in range(5):
+        status = curl(
+            f"http://127.0.0.1:{server.port}/metrics",
+            "-o", "/dev/null", "-w", "%{http_code}",
+            "--data-binary", f"@{tmp_path / 'big'}",
+        )  # fmt: skip
+        assert status == "405"
+    assert resident_kb() - before < 5000
+
+
+def test_fifty_scrapers_at_once_are_all_served(start: Start) -> None:
+    server, statuses = start(), list[int]()
+
+    def scrape() -> None:
+        statuses.append(ask(server, "/metrics")[0].status)
+
+    threads = [threading.Thread(target=scrape) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 50
+
+
+def test_half_open_connections_shut_nobody_out_and_cost_little(start: Start) -> None:
+    server = start()
+    ask(server, "/metrics")
+    before = resident_kb()
+    with ExitStack() as stack:
+        for _ in range(300):
+            client = stack.enter_context(raw(server))
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: ")
+        for _ in range(5):
+            assert ask(server, "/metrics")[0].status == 200
+        assert threading.active_count() <= 2 * connections.MAX_CONNECTIONS + 2
+        assert resident_kb() - before < 20_000
+
+
+def test_slow_readers_shut_nobody_out_and_are_dropped(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "ANSWER_SECONDS", 1.0)
+    server = start()
+    with ExitStack() as stack:
+        for _ in range(40):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            client.connect(("127.0.0.1", server.port))
+            # More answers than the kernel buffers, and nobody reads them.
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 400)
+        time.sleep(0.2)
+        assert ask(server, "/healthz")[0].status == 200
+        assert wait_until(lambda: threading.active_count() < 10)
+
+
+def test_a_client_that_sends_a_byte_at_a_time_is_dropped(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "NEXT_REQUEST_SECONDS", 0.5)
+    server = start()
+    with raw(server) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.recv(4096)
+        assert wait_until(lambda: not can_send(client, b"G"))
