@@ -46,7 +46,7 @@ def _width() -> int:
 
 def _write_page(study: Study, path: Path) -> None:
     # Only here: plotly takes a while to import.
-    from forktrace.views.html import page  # noqa: PLC0415
+    from forktrace.views.html.page import page  # noqa: PLC0415
 
     try:
         path.write_text(page(study), encoding="utf-8")

@@ -1,0 +1,60 @@
+"""One of the most expensive forks: a line that unfolds to its costliest mappings."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from html import escape
+
+from forktrace.report.study import Dear
+from forktrace.text import printable
+from forktrace.views import report as text
+from forktrace.views.html.tables import table, trigger_label
+from forktrace.views.units import duration, size
+
+_MAPPINGS = 12
+
+_VMA_HEADS = (
+    ("time", "number"),
+    ("page tables", "number"),
+    ("size", "number"),
+    ("trigger", ""),
+    ("address", "address"),
+    ("flags", "mapping"),
+    ("mapping", "mapping"),
+)
+
+
+def costly_fork(dear: Dear) -> str:
+    """Return the fork, folded."""
+    fork = dear.fork
+    began = datetime.fromtimestamp(fork.time_ns // 10**9, timezone.utc)
+    counts = fork.vmas
+    every = counts.copy + counts.skip + counts.dontcopy + counts.wipeonfork
+    clock = f"{began:%H:%M:%S}.{fork.time_ns // 10**6 % 1000:03d} UTC"
+    said = (
+        f"<b>{duration(fork.duration_ns)}</b> {escape(text.named(fork.comm))}"
+        f"[{fork.pid}] <span>at {clock}; "
+        f"{duration(fork.copy_ns)} copying {counts.copy} of {every} VMAs, "
+        f"{size(fork.page_table_bytes)}; {escape(printable(fork.cgroup))}</span>"
+    )
+    copied = text.copied_vmas(dear)
+    if not copied:
+        return f"<details><summary>{said}</summary></details>\n"
+    rows = [
+        [
+            duration(vma.copy_ns),
+            size(vma.page_table_bytes),
+            size(vma.end - vma.start),
+            trigger_label(vma.trigger or ""),
+            f"{vma.start:x} {text.permissions(vma)}",
+            escape(printable(" ".join(vma.flags))),
+            escape(text.mapping(dear, vma)),
+        ]
+        for vma in copied[:_MAPPINGS]
+    ]
+    mappings = table(_VMA_HEADS, rows)
+    rest = copied[_MAPPINGS:]
+    if rest:
+        cost = duration(sum(vma.copy_ns for vma in rest))
+        mappings += f'\n<p class="caption">and {len(rest)} more: {cost}</p>'
+    return f"<details><summary>{said}</summary>\n{mappings}\n</details>\n"

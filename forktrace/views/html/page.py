@@ -1,0 +1,81 @@
+"""The whole page: plots, tables and the reading of them, nothing from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from importlib import resources
+from typing import Any
+
+from plotly.offline import get_plotlyjs
+
+from forktrace import __version__
+from forktrace.report.study import Study
+from forktrace.text import printable
+from forktrace.views import plots
+from forktrace.views.html.facts import facts
+from forktrace.views.html.sections import sections
+from forktrace.views.html.summary import summary
+
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data: blob:"
+)
+
+
+def page(study: Study) -> str:
+    """Return the whole page."""
+    drawn = _plots(study)
+    title = f"Forks on {printable(study.header.host)}"
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{escape(title)}</title>
+<link rel="icon" href="data:,">
+<style>
+{_file("style.css")}</style>
+</head>
+<body>
+<main>
+{summary(study, title)}
+{sections(study)}
+{facts(study)}
+<footer>Made by forktrace {escape(__version__)}. Durations are inside the kernel, from
+the call of fork to its return; sizes are powers of 1024.</footer>
+</main>
+<script>{get_plotlyjs()}</script>
+<script type="application/json" id="plots">{_safe_json(drawn)}</script>
+<script>
+{_file("draw.js")}</script>
+</body>
+</html>
+"""
+
+
+def _plots(study: Study) -> dict[str, Any]:
+    if not study.forks:
+        return {}
+    drawn = {
+        "timeline": plots.timeline_plot(study),
+        "lengths": plots.length_plot(study),
+    }
+    if study.copies.sum:
+        drawn["triggers"] = plots.trigger_plot(study)
+        drawn["icicle"] = plots.icicle_plot(study)
+    return {name: plot.to_json() for name, plot in drawn.items()}
+
+
+def _safe_json(value: Any) -> str:
+    """Return JSON in which nothing can end the script element that holds it."""
+    said = json.dumps(value, separators=(",", ":"))
+    for letter in "<>&":
+        said = said.replace(letter, f"\\u{ord(letter):04x}")
+    return said
+
+
+def _file(name: str) -> str:
+    return (resources.files("forktrace.views") / "page" / name).read_text("utf-8")

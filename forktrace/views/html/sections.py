@@ -1,0 +1,111 @@
+"""The sections of the page: what each shows, and how to read it."""
+
+from __future__ import annotations
+
+from html import escape
+
+from forktrace.model import ANON_VMA
+from forktrace.report.study import Study
+from forktrace.views.html.costliest import costly_fork
+from forktrace.views.html.tables import group_table, trigger_table
+
+_WHAT_TRIGGERS = (
+    "A trigger is the flag, or flags joined by +, that made the kernel copy a VMA; "
+    "anon_vma when there was none and only the anon_vma did."
+)
+_WASTE = (
+    "Thrown away: what was copied for children that then called exec. posix_spawn or "
+    "vfork would save it."
+)
+
+
+def sections(study: Study) -> str:
+    """Return all of them; without forks there is nothing to show."""
+    if not study.forks:
+        return ""
+    parts = [_timeline(study)]
+    lengths = _section(
+        "How long forks took",
+        "From the call to its return. Dotted: half, 90% and 99% of the forks took "
+        "no longer than that.",
+        '<div class="plot" id="lengths"></div>',
+    )
+    if study.copies.sum:
+        why = _section(
+            "Why page tables were copied",
+            f"Time spent copying, by what made the kernel copy.{_hatched(study)}",
+            '<div class="plot" id="triggers"></div>',
+        )
+        parts.append(f'<div class="pair">\n{why}{lengths}</div>\n')
+        parts.append(
+            _section(
+                "Whose page tables, and in which mapping",
+                "From left to right: all copying, the process, the trigger, the "
+                f"mapping. {_by_mapping(study)} Click to look closer.",
+                '<div class="plot tall" id="icicle"></div>',
+            )
+        )
+        parts.append(_section("Triggers", _WHAT_TRIGGERS, trigger_table(study)))
+    else:
+        parts.append(lengths)
+    parts += [
+        _section("Processes", _WASTE, group_table("process", study.processes)),
+        _section("Cgroups", "", group_table("cgroup", study.cgroups)),
+        _section(
+            "The most expensive forks",
+            "The longest, each with its costliest mappings.",
+            "".join(map(costly_fork, study.costliest)),
+        ),
+    ]
+    return "".join(parts)
+
+
+def _timeline(study: Study) -> str:
+    """Return the plot, with a choice of what the colours tell."""
+    # One colour for all would tell nothing.
+    first = "trigger" if len({p.trigger for p in study.points}) > 1 else "process"
+    choices = "".join(
+        f'<label><input type="radio" name="by" value="{by}"'
+        f"{' checked' if by == first else ''}> {by}</label>"
+        for by in ("process", "trigger")
+    )
+    return _section(
+        "When forks happened, and how long they took",
+        "Each point is a fork; point at one to see whose it was. Its trigger is the "
+        "one that cost it most: the flag, or the anon_vma, that made the kernel copy "
+        f"page tables.{'' if study.all_drawn else _sampled(study)}",
+        f'<div class="choice">Coloured by {choices}</div>\n'
+        '<div class="plot tall" id="timeline"></div>',
+    )
+
+
+def _hatched(study: Study) -> str:
+    both = (cost.anon_vma and cost.trigger != ANON_VMA for cost in study.triggers)
+    if not any(both):
+        return ""
+    return (
+        " Hatched: these VMAs have an anon_vma too, so they would be copied without "
+        "the flag."
+    )
+
+
+def _sampled(study: Study) -> str:
+    return (
+        f" Of the {study.forks:,} forks, the {len(study.points):,} longest are drawn "
+        "one by one; the shades behind them count all."
+    )
+
+
+def _by_mapping(study: Study) -> str:
+    if not study.detailed:
+        return "VMAs were not recorded, so mappings are not told apart."
+    forks = "fork" if study.detailed == 1 else "forks"
+    return (
+        f"Mappings are by their part in the {study.detailed:,} {forks} whose VMAs were "
+        "kept, the costliest."
+    )
+
+
+def _section(title: str, caption: str, body: str) -> str:
+    told = f'<p class="caption">{escape(caption)}</p>\n' if caption else ""
+    return f"<section>\n<h2>{escape(title)}</h2>\n{told}{body}\n</section>\n"

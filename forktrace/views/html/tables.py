@@ -1,0 +1,119 @@
+"""Tables of the page: of triggers and of groups, and what any table is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from forktrace.model import ANON_VMA, TriggerCost
+from forktrace.report.study import Group, Study
+from forktrace.text import printable
+from forktrace.views import palette
+from forktrace.views import report as text
+from forktrace.views.units import duration, size
+
+_ROWS = 15
+
+_TRIGGER_HEADS = (
+    ("trigger", "name"),
+    ("anon_vma too", ""),
+    ("VMAs copied", "number"),
+    ("time copying", "number"),
+    ("share", "number"),
+    ("page tables", "number"),
+)
+
+
+def trigger_table(study: Study) -> str:
+    """Return what each trigger cost, the dearest first."""
+    whole = max(study.copies.sum, 1)
+
+    def row(cost: TriggerCost) -> list[str]:
+        own = cost.trigger == ANON_VMA
+        return [
+            trigger_label(cost.trigger),
+            "" if own else "yes" if cost.anon_vma else "no",
+            f"{cost.vmas:,}",
+            duration(cost.copy_ns),
+            _share(cost.copy_ns / whole),
+            size(cost.page_table_bytes),
+        ]
+
+    return table(_TRIGGER_HEADS, map(row, study.triggers[:_ROWS]))
+
+
+def group_table(what: str, groups: Sequence[Group]) -> str:
+    """Return what each process, or each cgroup, cost."""
+    heads = (
+        (what, "name"),
+        ("forks", "number"),
+        ("time in fork", "number"),
+        ("99% within", "number"),
+        ("longest", "number"),
+        ("time copying", "number"),
+        ("share", "number"),
+        ("page tables", "number"),
+        ("thrown away", "number"),
+        ("mostly by", ""),
+    )
+    whole = max(sum(group.copy_ns for group in groups), 1)
+
+    def row(group: Group) -> list[str]:
+        waste = group.exec_discards
+        first = next(iter(group.triggers), "")
+        return [
+            escape(text.group_label(group)),
+            f"{group.forks:,}",
+            duration(group.durations.sum),
+            duration(group.durations.quantile(0.99)),
+            duration(group.durations.highest),
+            duration(group.copy_ns),
+            _share(group.copy_ns / whole),
+            size(group.page_table_bytes),
+            duration(waste.copy_ns) if waste.discards else "",
+            trigger_label(first) if first else "",
+        ]
+
+    # A cgroup is not told who threw copies away.
+    wasted = any(group.exec_discards.discards for group in groups)
+    kept = [
+        place for place, head in enumerate(heads) if wasted or head[0] != "thrown away"
+    ]
+    rows = [[cells[place] for place in kept] for cells in map(row, groups[:_ROWS])]
+    said = table([heads[place] for place in kept], rows)
+    rest = groups[_ROWS:]
+    if rest:
+        names = sum(group.names for group in rest)
+        cost = duration(sum(group.copy_ns for group in rest))
+        said += f'\n<p class="caption">and {names:,} more, which copied for {cost}</p>'
+    return said
+
+
+def table(heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table; a head is a title and a class, a cell is HTML already."""
+    head = "".join(f'<th class="{kind}">{title}</th>' for title, kind in heads)
+    body = "\n".join(
+        "<tr>"
+        + "".join(
+            cell if cell.startswith("<td") else f'<td class="{kind}">{cell}</td>'
+            for cell, (_, kind) in zip(row, heads)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
+
+
+def trigger_label(name: str) -> str:
+    """Return a trigger, with its colour before it."""
+    return (
+        f'<span class="trigger"><i class="swatch" style="background:'
+        f'{palette.of_trigger(name)}"></i>{escape(printable(name))}</span>'
+    )
+
+
+def _share(share: float) -> str:
+    return (
+        f'<td class="number share" style="background-size:{share:.1%} 72%">'
+        f"{share:.1%}</td>"
+    )

@@ -1,0 +1,104 @@
+"""The page: it loads nothing, no name gets out of its place, and a browser agrees."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from plotly.offline import get_plotlyjs
+
+from forktrace.model import Fork
+from forktrace.report.study import Study
+from forktrace.views.html.page import page
+from tests.unit.recording.samples import MS, fork
+from tests.unit.views.html.parts import Parts
+from tests.unit.views.samples import study_of
+
+BROWSER = shutil.which("chromium")
+
+
+def test_it_answers_before_it_shows(study: Study) -> None:
+    parts = Parts(page(study))
+    said = parts.text
+    assert "In 60 s, 42 forks took" in said
+    assert said.index("In 60 s") < said.index("When forks happened")
+    assert set(parts.plots) == {"timeline", "lengths", "triggers", "icicle"}
+    for name in parts.plots:
+        assert ("div", name) in [(tag, attrs.get("id")) for tag, attrs in parts.tags]
+
+
+def test_it_loads_nothing_and_forbids_itself_to(study: Study) -> None:
+    parts = Parts(page(study))
+    for tag, attributes in parts.tags:
+        assert "src" not in attributes, tag
+        assert attributes.get("href", "data:,") == "data:,", tag
+    policy = [a["content"] for t, a in parts.tags if a.get("http-equiv")]
+    assert policy
+    assert str(policy[0]).startswith("default-src 'none'")
+
+
+def test_no_name_gets_out_of_its_place(study: Study, evil: Study) -> None:
+    html = page(evil)
+    parts = Parts(html)
+    known = {tag for tag, _ in Parts(page(study)).tags}
+    assert {tag for tag, _ in parts.tags} <= known
+    assert not any(key.startswith("on") for _, attrs in parts.tags for key in attrs)
+    assert len(parts.scripts) == 3
+    # The names are there all the same, as text.
+    assert "<img src=x onerror=alert(1)>" in parts.text
+    html.encode()
+
+
+def test_it_is_the_same_every_time(many: Study) -> None:
+    assert page(many) == page(many)
+
+
+@pytest.mark.parametrize("forks", [[], [replace(fork(0, MS, copy_ns=0), triggers=())]])
+def test_little_to_show_is_shown_all_the_same(
+    tmp_path: Path, forks: list[Fork]
+) -> None:
+    parts = Parts(page(study_of(tmp_path, forks)))
+    assert "In 60 s" in parts.text
+    assert "icicle" not in parts.plots
+
+
+def test_plotly_is_inside(study: Study) -> None:
+    assert get_plotlyjs()[:2000] in page(study)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
+@pytest.mark.parametrize(
+    ("kind", "theme"),
+    [("study", "light"), ("study", "dark"), ("evil", "light"), ("many", "dark")],
+)
+def test_a_browser_draws_it_without_complaint(
+    tmp_path: Path, theme: str, kind: str, request: pytest.FixtureRequest
+) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(page(request.getfixturevalue(kind)), encoding="utf-8")
+    assert BROWSER
+    done = subprocess.run(
+        [
+            *(BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+            *("--no-first-run", "--disable-background-networking", "--disable-sync"),
+            *("--disable-component-update", f"--user-data-dir={tmp_path}/profile"),
+            *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=20000"),
+            f"--blink-settings=preferredColorScheme={0 if theme == 'dark' else 1}",
+            *("--dump-dom", path.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
+    assert f'data-drawn="{theme}"' in done.stdout
+    drawn = [
+        attributes.get("id")
+        for _, attributes in Parts(done.stdout).tags
+        if "js-plotly-plot" in (attributes.get("class") or "")
+    ]
+    assert sorted(map(str, drawn)) == ["icicle", "lengths", "timeline", "triggers"]
