@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 from forktrace.errors import ForktraceError
 from tests.demo.redis import Redis
@@ -23,17 +21,7 @@ from tests.investigations.servers.java import Java
 from tests.investigations.servers.nginx import Nginx
 from tests.investigations.servers.numpy import Numpy
 from tests.investigations.servers.postgresql import Postgresql
-
-
-class Forking(Protocol):
-    """A program that is up and forks when told to."""
-
-    @property
-    def pid(self) -> int:
-        """The process that forks."""
-
-    def fork(self) -> None:
-        """Have it fork once, and return when it has."""
+from tests.investigations.servers.server import Server
 
 
 class FullRedis(Redis):
@@ -53,16 +41,14 @@ class FullRedis(Redis):
 NAMES = ("redis", "postgresql", "numpy", "java", "nginx")
 
 
-def programs(
-    folder: Path, results: Path
-) -> dict[str, Callable[[], AbstractContextManager[Forking]]]:
-    """Return what starts each program; ``results`` has Java's classes."""
+def programs(folder: Path, results: Path) -> dict[str, Server | FullRedis]:
+    """Return each program, none of them started; ``results`` has Java's classes."""
     return {
-        "redis": lambda: FullRedis(folder),
-        "postgresql": lambda: Postgresql(folder, ("shared_buffers=256MB",)),
-        "numpy": lambda: Numpy(folder),
-        "java": lambda: Java(folder, results),
-        "nginx": lambda: Nginx(folder),
+        "redis": FullRedis(folder),
+        "postgresql": Postgresql(folder, ("shared_buffers=256MB",)),
+        "numpy": Numpy(folder),
+        "java": Java(folder, results),
+        "nginx": Nginx(folder),
     }
 
 
@@ -99,11 +85,11 @@ def measure(folder: Path, results: Path, say: Callable[[str], None]) -> Found:
     """Have each program forked once after explain has looked at it."""
     answers = {}
     with Tracer(folder, "Tracing forks on", "trace", "--json", "--vmas") as trace:
-        for name, start in programs(folder, results).items():
-            with start() as program:
+        for name, server in programs(folder, results).items():
+            with server:
                 say(f"{name} is up")
-                answers[name] = explain(program.pid)
-                program.fork()
+                answers[name] = explain(server.pid)
+                server.fork()
                 say(f"{name} was explained, and has forked")
         forks = [json.loads(line) for line in trace.end().splitlines()]
     return Found(

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from forktrace.errors import ForktraceError
-from tests.investigations.servers.waiting import Started
+from tests.investigations.servers.server import Obeying
 
 SOURCE = Path(__file__).with_name("Forks.java")
 
@@ -33,53 +33,17 @@ def compiled(folder: Path) -> None:
         raise ForktraceError(f"java cannot compile {SOURCE.name}: {done.stdout}")
 
 
-class Java:
+class Java(Obeying):
     """A virtual machine that runs Forks; ``classes`` is where ``compiled`` left it."""
 
     def __init__(self, folder: Path, classes: Path) -> None:
         """Choose the places; nothing is started yet."""
-        self._folder = folder / "java"
+        super().__init__(folder)
         self._classes = classes
-        self._machine: Started | None = None
-        self._forks = 0
 
-    def __enter__(self) -> Java:
-        """Start it, wait until its heap is full, and have it fork once."""
-        self._folder.mkdir()
+    def prepared(self) -> tuple[str | Path, ...]:
+        """Return what runs it, with a heap that can be filled."""
         # By itself it would spawn, which shares the memory and copies nothing.
         by_fork = "-Djdk.lang.Process.launchMechanism=FORK"
         limits = ("-Xms256m", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
-        command: list[str | Path] = [
-            "java",
-            by_fork,
-            *limits,
-            "-cp",
-            self._classes,
-            "Forks",
-        ]
-        self._machine = Started(self._folder / "log", command)
-        try:
-            self._machine.await_said("up")
-            self.fork()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End it."""
-        if self._machine:
-            self._machine.end()
-
-    @property
-    def pid(self) -> int:
-        """The virtual machine."""
-        assert self._machine is not None, "it is not up"
-        return self._machine.pid
-
-    def fork(self) -> None:
-        """Have it start a program, by fork."""
-        assert self._machine is not None, "it is not up"
-        self._forks += 1
-        self._machine.tell("fork")
-        self._machine.await_said("ended 0", self._forks)
+        return ("java", by_fork, *limits, "-cp", self._classes, "Forks")

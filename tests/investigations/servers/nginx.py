@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from pathlib import Path
 
-from tests.investigations.servers.waiting import Started, children
+from tests.investigations.servers.server import Server
 
 # The zone is shared memory, as a busy server has it for its limits and caches.
 SETTINGS = """
@@ -28,49 +29,31 @@ http {{
 """
 
 
-class Nginx:
-    """A master with one worker; a context manager, up on entry."""
+class Nginx(Server):
+    """A master with one worker."""
 
-    def __init__(self, folder: Path) -> None:
-        """Choose the places; nothing is started yet."""
-        self._folder = folder / "nginx"
-        self._master: Started | None = None
-
-    def __enter__(self) -> Nginx:
-        """Start it and have it read its settings once more."""
-        self._folder.mkdir()
-        settings = self._folder / "nginx.conf"
-        settings.write_text(SETTINGS.format(folder=self._folder))
+    def prepared(self) -> tuple[str | Path, ...]:
+        """Write its settings."""
+        settings = self.folder / "nginx.conf"
+        settings.write_text(SETTINGS.format(folder=self.folder))
         name = shutil.which("nginx", path="/usr/sbin:/usr/bin") or "nginx"
-        command = [name, "-p", str(self._folder), "-c", str(settings)]
-        self._master = Started(self._folder / "log", command)
-        try:
-            self._master.await_true(lambda: len(children(self.pid)) == 1, "fork")
-            self.fork()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        return (name, "-p", self.folder, "-c", settings)
 
-    def __exit__(self, *_: object) -> None:
-        """End master and worker."""
-        if self._master:
-            self._master.end()
-
-    @property
-    def pid(self) -> int:
-        """The master."""
-        assert self._master is not None, "it is not up"
-        return self._master.pid
+    def is_up(self) -> bool:
+        """Tell whether it has its worker."""
+        return len(self._workers()) == 1
 
     def fork(self) -> None:
         """Read the settings anew: a new worker takes the place of the old one."""
-        assert self._master is not None, "it is not up"
-        before = children(self.pid)
-        self._master.process.send_signal(signal.SIGHUP)
+        before = self._workers()
+        os.kill(self.pid, signal.SIGHUP)
 
         def replaced() -> bool:
-            now = children(self.pid)
+            now = self._workers()
             return len(now) == 1 and not now & before
 
-        self._master.await_true(replaced, "replace its worker")
+        self.wait_until(replaced, "replace its worker")
+
+    def _workers(self) -> set[int]:
+        listed = Path(f"/proc/{self.pid}/task").glob("*/children")
+        return {int(word) for file in listed for word in file.read_text().split()}

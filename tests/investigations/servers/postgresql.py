@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from forktrace.errors import ForktraceError
-from tests.investigations.servers.waiting import SECONDS, Started
+from tests.investigations.servers.server import SECONDS, Server
 
 USER = "postgres"
 PROGRAMS = Path("/usr/lib/postgresql")
@@ -19,12 +19,15 @@ PROGRAMS = Path("/usr/lib/postgresql")
 QUIET = ("autovacuum=off", "fsync=off", "max_wal_size=4GB", "huge_pages=off")
 
 
-class Postgresql:
+class Postgresql(Server):
     """A postmaster on a unix socket in ``folder``, which should be a tmpfs.
 
     ``settings`` are such as "shared_buffers=1GB"; ``before`` is what runs the server,
     for example ``("env", "LD_PRELOAD=...")``.
     """
+
+    user = USER
+    ended_by = signal.SIGQUIT  # at once, and with it every backend
 
     def __init__(
         self,
@@ -33,48 +36,25 @@ class Postgresql:
         before: Sequence[str] = (),
     ) -> None:
         """Choose the places; nothing is started yet."""
-        self._folder = folder / "postgresql"
+        super().__init__(folder)
         self._settings = (*QUIET, *settings)
         self._before = before
-        self._server: Started | None = None
 
-    def __enter__(self) -> Postgresql:
-        """Make a cluster, unless there is one, and start the postmaster."""
-        data = self._folder / "data"
+    def prepared(self) -> tuple[str | Path, ...]:
+        """Make a cluster, unless there is one."""
+        data = self.folder / "data"
         if not data.exists():
-            self._folder.mkdir(parents=True)
-            shutil.chown(self._folder, USER)
+            shutil.chown(self.folder, USER)
             # Others have to find the way to what is theirs.
-            self._folder.parent.chmod(0o711)
+            self.folder.parent.chmod(0o711)
             self._run("initdb", "--no-sync", "--auth=trust", "-D", str(data))
-        options = ["listen_addresses=", f"unix_socket_directories={self._folder}"]
+        options = ["listen_addresses=", f"unix_socket_directories={self.folder}"]
         flags = [word for each in (*options, *self._settings) for word in ("-c", each)]
-        command: list[str | Path] = [
-            *self._before,
-            program("postgres"),
-            "-D",
-            data,
-            *flags,
-        ]
-        self._server = Started(self._folder / "log", command, USER)
-        try:
-            self._server.await_said("ready to accept connections")
-            self.fork()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        return (*self._before, program("postgres"), "-D", data, *flags)
 
-    def __exit__(self, *_: object) -> None:
-        """End it at once, and with it every backend."""
-        if self._server:
-            self._server.end(signal.SIGQUIT)
-
-    @property
-    def pid(self) -> int:
-        """The postmaster."""
-        assert self._server is not None, "it is not up"
-        return self._server.pid
+    def is_up(self) -> bool:
+        """Tell whether it has said so."""
+        return self.said("ready to accept connections") > 0
 
     def fork(self) -> None:
         """Connect once."""
@@ -86,13 +66,13 @@ class Postgresql:
 
     def storm(self, connections: int) -> None:
         """Connect so often, one after the other, each for one statement."""
-        script = self._folder / "script"
+        script = self.folder / "script"
         script.write_text("SELECT 1;\n")
         counted = ("-n", "-C", "-t", str(connections), "-f", str(script))
         self._run("pgbench", *self._where(), *counted, USER)
 
     def _where(self) -> tuple[str, ...]:
-        return ("-h", str(self._folder), "-U", USER)
+        return ("-h", str(self.folder), "-U", USER)
 
     def _run(self, name: str, *arguments: str) -> str:
         done = subprocess.run(
@@ -101,7 +81,7 @@ class Postgresql:
             capture_output=True,
             text=True,
             user=USER,
-            cwd=self._folder,
+            cwd=self.folder,
             timeout=2 * SECONDS,
             check=False,
         )
