@@ -50,6 +50,13 @@ def test_man_has_nothing_to_warn_of() -> None:
     assert done.stderr == ""
 
 
+def test_every_command_has_one_section(text: str, commands: dict[str, Any]) -> None:
+    own = text.partition("\n.SH COMMANDS\n")[2].partition("\n.SH ")[0]
+    *found, last = re.findall(r"^\.SS (.+)$", own, re.MULTILINE)
+    assert last == "Options of several commands"
+    assert [heading.split()[0] for heading in found] == list(commands)
+
+
 def test_every_command_and_option_is_there(text: str, commands: dict[str, Any]) -> None:
     common = section(text, "Options of several commands")
     for name, command in commands.items():
