@@ -14,8 +14,17 @@ from forktrace.views import colour
 
 
 def can_take_over(stream: TextIO) -> bool:
-    """Tell whether ``stream`` is a terminal that can do more than write lines."""
-    return stream.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
+    """Tell whether ``stream`` is a terminal that can do more, and is ours just now.
+
+    The kernel stops whom a shell put into the background once it changes the settings
+    (SIGTTOU); a terminal of another session is that session's.
+    """
+    if not stream.isatty() or os.environ.get("TERM", "dumb") in ("", "dumb"):
+        return False
+    try:
+        return os.tcgetpgrp(stream.fileno()) == os.getpgrp()
+    except OSError:
+        return False
 
 
 class Screen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import pytest
 
@@ -13,6 +14,14 @@ from tests.unit.recording.test_writer import Clock
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+    def fileno(self) -> int:
+        return 1
+
+
+@pytest.fixture(autouse=True)
+def in_the_foreground(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "tcgetpgrp", lambda fd: os.getpgrp())
 
 
 def test_on_a_terminal_it_stays_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
