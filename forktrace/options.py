@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from typing import Annotated, Optional
 
@@ -36,6 +37,13 @@ class Sort(str, Enum):
     tables = "tables"
     waste = "waste"
     name = "name"
+
+
+def _countable(milliseconds: float) -> float:
+    """Refuse what is no whole number of nanoseconds: inf, nan, and what becomes one."""
+    if not math.isfinite(milliseconds * 1e6):
+        raise typer.BadParameter(f"{milliseconds} is not a duration.")
+    return milliseconds
 
 
 AttachOption = Annotated[
@@ -75,7 +83,13 @@ CgroupOption = Annotated[
     typer.Option(metavar="PATH", help="Only forks in this cgroup (version 2)."),
 ]
 MinDurationOption = Annotated[
-    float, typer.Option(min=0, metavar="MS", help="Only forks that took this long.")
+    float,
+    typer.Option(
+        min=0,
+        metavar="MS",
+        callback=_countable,
+        help="Only forks that took this long.",
+    ),
 ]
 CountOption = Annotated[
     int, typer.Option(min=0, help="Stop after so many forks; 0: never.")
