@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.recording.samples import write
+from tests.unit.recording.samples import fork, write
 
 
-def report(*words: str | Path) -> subprocess.CompletedProcess[str]:
+def report(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "forktrace", "report", *map(str, words)],
         capture_output=True,
         text=True,
+        env={**os.environ, **environment},
         timeout=60,
         check=False,
     )
@@ -32,6 +34,13 @@ def test_text_begins_with_the_verdict(tmp_path: Path) -> None:
 def test_json_is_one_object(tmp_path: Path) -> None:
     answer = report(write(tmp_path / "r"), "--json")
     assert json.loads(answer.stdout)["forks"] == 1
+
+
+def test_a_name_outside_the_outputs_encoding_is_written_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "r", [fork(comm="\N{SNOWMAN}d")])
+    answer = report(path, PYTHONIOENCODING="latin-1")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert "\\u2603d" in answer.stdout
 
 
 def test_html_goes_to_its_file(tmp_path: Path) -> None:
