@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import urllib.request
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ DEFAULT = "http://127.0.0.1:19435/metrics"
 
 _QUIET_SECONDS, _PATIENCE_SECONDS = 0.5, 5.0
 _MOST_BYTES = 256 << 20
+
+_UNUSABLE = (ValueError, KeyError, TypeError, OverflowError)
+"""What text that is not ours comes to; OverflowError where numbers are infinite."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,11 @@ def read(where: str | None) -> Measured | None:
     if where is None:
         try:
             return fit(_observations(_fetch(DEFAULT, _QUIET_SECONDS)), DEFAULT)
-        except (ForktraceError, ValueError):
+        except (ForktraceError, *_UNUSABLE):
             return None
     try:
         found = fit(_observations(_content(where)), where)
-    except (ValueError, KeyError, TypeError):
+    except _UNUSABLE:
         raise ForktraceError(
             f"{where} is neither forktrace's metrics nor its JSON lines.",
             "Take http://HOST:19435/metrics, or what forktrace trace --json printed.",
@@ -77,9 +81,12 @@ def fit(observations: Iterable[Observation], source: str) -> Measured | None:
     """Return the cost a VMA and a byte that explain the observations best.
 
     Least squares of the relative error, neither cost below 0. None: nothing observed.
+    Raises ValueError or OverflowError where an observation is not finite.
     """
     vv = vb = bb = v = b = 0.0
     for seen in observations:
+        if not math.isfinite(seen.copy_ns):
+            raise ValueError
         if seen.copy_ns <= 0 or seen.vmas <= 0:
             continue
         vmas, size = seen.vmas / seen.copy_ns, seen.page_table_bytes / seen.copy_ns

@@ -81,10 +81,12 @@ def test_lines_of_trace_in_a_file(tmp_path: Path) -> None:
 
 
 class Metrics(BaseHTTPRequestHandler):
+    content = METRICS
+
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(METRICS.encode())
+        self.wfile.write(self.content.encode())
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -113,6 +115,14 @@ def test_the_hosts_own_are_looked_at_quietly(
     assert measured.read(None) is None
 
 
+def test_the_hosts_own_are_left_when_they_make_no_sense(
+    served: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measured, "DEFAULT", served)
+    monkeypatch.setattr(Metrics, "content", METRICS.replace(" 100\n", " +Inf\n"))
+    assert measured.read(None) is None
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -121,6 +131,13 @@ def test_the_hosts_own_are_looked_at_quietly(
         (b'{"schema": 1}\n', "neither"),
         (b"{broken", "neither"),
         (b"\xff\xfe\x00", "neither"),
+        (METRICS.replace(" 100\n", " +Inf\n").encode(), "neither"),
+        (METRICS.replace(" 40000\n", " NaN\n").encode(), "neither"),
+        (METRICS.replace(" 0.00014\n", " +Inf\n").encode(), "neither"),
+        (METRICS.replace(" 0.00014\n", " NaN\n").encode(), "neither"),
+        (fork_line(10, 0).replace(" 10,", " Infinity,").encode(), "neither"),
+        (fork_line(10, 0).replace(" 10,", " NaN,").encode(), "neither"),
+        (fork_line(10, 0).replace(" 10,", f" 1{400 * '0'},").encode(), "neither"),
     ],
 )
 def test_other_files_are_told_apart(tmp_path: Path, content: bytes, says: str) -> None:
