@@ -43,7 +43,8 @@ def in_child(work: Work[Result]) -> tuple[Result, list[int]]:
     try:
         ours.settimeout(SECONDS)
         message, fds, _, _ = socket.recv_fds(ours, _MAX_BYTES, _MAX_FDS)
-    except TimeoutError:
+    # Another error than TimeoutError before Python 3.10.
+    except socket.timeout:
         os.kill(pid, signal.SIGKILL)
         raise ForktraceError(
             f"Compiling the BPF program took more than {SECONDS:.0f} s.",
