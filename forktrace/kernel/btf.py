@@ -1,4 +1,4 @@
-"""Struct layout, enum values and function types of the running kernel, from its BTF.
+"""Struct layout and enum values of the running kernel, from its BTF.
 
 Uses libbpf's own BTF parser by ctypes (libbpfcc depends on libbpf, so it is there).
 Parsing /sys/kernel/btf/vmlinux takes about 50 ms and 6 MB, given back by ``close``:
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from forktrace import libbpf
@@ -22,28 +21,18 @@ if TYPE_CHECKING:
 VMLINUX = "/sys/kernel/btf/vmlinux"
 
 # Kinds of a BTF type, include/uapi/linux/btf.h.
-_PTR, _ARRAY, _STRUCT, _UNION, _ENUM, _FWD = 2, 3, 4, 5, 6, 7
-_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _FUNC, _FUNC_PROTO = 8, 9, 10, 11, 12, 13
+_STRUCT, _UNION, _ENUM = 4, 5, 6
+_TYPEDEF, _VOLATILE, _CONST, _RESTRICT = 8, 9, 10, 11
 _TYPE_TAG, _ENUM64 = 18, 19
 _QUALIFIERS = {_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG}
-_PREFIX = {_STRUCT: "struct ", _UNION: "union ", _ENUM: "enum ", _FWD: "struct "}
 _SIZE_OF_TYPE = 12  # struct btf_type; what a kind adds follows it
 _MAX_ERRNO = 4095
-
-
-@dataclass(frozen=True)
-class Param:
-    """One parameter of a kernel function: its name and its C type as text."""
-
-    name: str
-    type: str
 
 
 class _Type(NamedTuple):
     """The head of one struct btf_type; ``size`` is a type's id in some kinds."""
 
     address: int
-    name_off: int
     kind: int
     vlen: int
     bitfields: bool
@@ -112,34 +101,6 @@ class Btf:
             raise Unsupported(f"this kernel has no member {member} in struct {struct}")
         return bits // 8
 
-    def has_member(self, struct: str, member: str) -> bool:
-        """Tell whether ``struct`` exists in this kernel and has ``member``."""
-        return self._member_bits(struct, member) is not None
-
-    def size(self, struct: str) -> int:
-        """Return the size of ``struct`` in bytes; raise Unsupported without it."""
-        number = self._find(struct, _STRUCT)
-        if number is None:
-            raise Unsupported(f"this kernel has no struct {struct}")
-        return self._type(number).size
-
-    def has_function(self, name: str) -> bool:
-        """Tell whether BTF describes function ``name`` (fentry needs that)."""
-        return self._find(name, _FUNC) is not None
-
-    def function_params(self, name: str) -> tuple[Param, ...] | None:
-        """Return the parameters of function ``name``, None when BTF has none."""
-        number = self._find(name, _FUNC)
-        if number is None:
-            return None
-        proto = self._type(self._type(number).size)
-        base = proto.address + _SIZE_OF_TYPE
-        words = (ctypes.c_uint32 * (2 * proto.vlen)).from_address(base)
-        return tuple(
-            Param(self._name(words[2 * i]), self._c_type(words[2 * i + 1]))
-            for i in range(proto.vlen)
-        )
-
     def enum_values(self, prefix: str, suffix: str = "") -> dict[str, int]:
         """Return every enumerator whose name starts and ends so, with its value.
 
@@ -175,26 +136,12 @@ class Btf:
 
     def _type(self, number: int) -> _Type:
         address = self._lib.btf__type_by_id(self._handle, number)
-        name_off, info, size = (ctypes.c_uint32 * 3).from_address(address)
-        return _Type(
-            address, name_off, info >> 24 & 31, info & 0xFFFF, bool(info >> 31), size
-        )
+        _, info, size = (ctypes.c_uint32 * 3).from_address(address)
+        return _Type(address, info >> 24 & 31, info & 0xFFFF, bool(info >> 31), size)
 
     def _name(self, name_off: int) -> str:
         text = self._lib.btf__name_by_offset(self._handle, name_off)
         return text.decode() if text else ""
-
-    def _c_type(self, number: int) -> str:
-        """Return a type as a C programmer writes it, without qualifiers."""
-        if number == 0:
-            return "void"
-        found = self._type(number)
-        if found.kind == _PTR:
-            target = self._c_type(found.size)
-            return target + ("*" if target.endswith("*") else " *")
-        if found.kind in _QUALIFIERS - {_TYPEDEF}:
-            return self._c_type(found.size)
-        return _PREFIX.get(found.kind, "") + (self._name(found.name_off) or "?")
 
     # -- members -------------------------------------------------------------
 

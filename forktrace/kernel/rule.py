@@ -87,10 +87,6 @@ class Rule:
         """Return the bits that made the kernel copy; 0 when none did."""
         return (src_flags & self.src_mask) | (dst_flags & self.dst_mask)
 
-    def needs_copy(self, src_flags: int, dst_flags: int, anon_vma: bool) -> bool:
-        """Tell what the kernel decides; ``anon_vma``: whether src has one."""
-        return anon_vma or self.trigger_bits(src_flags, dst_flags) != 0
-
     def trigger_name(self, bits: int, names: FlagNames) -> str:
         """Name a copied VMA's trigger, ``pfnmap+mixedmap`` say, ``anon_vma`` for 0."""
         return "+".join(names.names(bits)) or ANON_VMA

@@ -1,4 +1,4 @@
-"""Layout, enums and functions come from the BTF of the kernel that runs here."""
+"""Layout and enums come from the BTF of the kernel that runs here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from forktrace import libbpf
 from forktrace.errors import EXIT_UNSUPPORTED, Unsupported
 from forktrace.kernel import btf as btf_module
-from forktrace.kernel.btf import Btf, Param
+from forktrace.kernel.btf import Btf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,28 +28,17 @@ class TestThisKernel:
 
     def test_members_inside_anonymous_ones_are_found(self, btf: Btf) -> None:
         """mm_struct is one anonymous struct; vm_flags lies in a union."""
-        vma, mm = btf.size("vm_area_struct"), btf.size("mm_struct")
-        assert 0 < btf.offset("vm_area_struct", "vm_flags") < vma
-        assert 0 < btf.offset("mm_struct", "pgtables_bytes") < mm
+        assert btf.offset("vm_area_struct", "vm_flags") > 8
+        assert btf.offset("mm_struct", "pgtables_bytes") > 0
         assert btf.offset("mm_struct", "map_count") != btf.offset(
             "mm_struct", "pgtables_bytes"
         )
 
     def test_what_is_missing_is_named(self, btf: Btf) -> None:
-        assert not btf.has_member("vm_area_struct", "vm_nonsense")
-        assert not btf.has_member("no_such_struct", "vm_flags")
         with pytest.raises(Unsupported, match="vm_nonsense"):
             btf.offset("vm_area_struct", "vm_nonsense")
         with pytest.raises(Unsupported, match="no_such_struct"):
-            btf.size("no_such_struct")
-
-    def test_parameters_of_a_function(self, btf: Btf) -> None:
-        assert btf.has_function("copy_page_range")
-        assert btf.function_params("copy_page_range") == (
-            Param("dst_vma", "struct vm_area_struct *"),
-            Param("src_vma", "struct vm_area_struct *"),
-        )
-        assert btf.function_params("no_such_function") is None
+            btf.offset("no_such_struct", "vm_flags")
 
     def test_enumerators(self, btf: Btf) -> None:
         found = btf.enum_values("BPF_PROG_TYPE_")

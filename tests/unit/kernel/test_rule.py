@@ -65,18 +65,13 @@ class TestDeciding:
 
     def test_a_bit_counts_only_in_the_vma_that_is_asked(self) -> None:
         """Shmem with uffd-wp on 7.3.4, without EVENT_FORK and with it."""
-        assert not NEW.needs_copy(0x80010FB, 0x80000FB, anon_vma=False)
-        assert NEW.needs_copy(0x80010FB, 0x80010FB, anon_vma=False)
+        assert NEW.trigger_bits(0x80010FB, 0x80000FB) == 0
         assert NEW.trigger_bits(0x80010FB, 0x80010FB) == 1 << WP
 
     def test_old_kernels_ask_src_for_some_and_dst_for_others(self) -> None:
         assert MIXED.trigger_bits(src_flags=1 << PFNMAP, dst_flags=0) == 1 << PFNMAP
         assert MIXED.trigger_bits(src_flags=0, dst_flags=1 << PFNMAP) == 0
         assert MIXED.trigger_bits(src_flags=1 << WP, dst_flags=0) == 0
-
-    def test_an_anon_vma_is_enough(self) -> None:
-        assert NEW.needs_copy(0, 0, anon_vma=True)
-        assert not NEW.needs_copy(0, 0, anon_vma=False)
 
 
 class TestNaming:
