@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from forktrace import __version__
+from forktrace.exporter.listen import DEFAULT_ADDRESS
 from forktrace.options import (
     MAX_PID,
     Attach,
@@ -63,7 +64,7 @@ def _main(
 def run(
     listen: Annotated[
         str, typer.Option(metavar="ADDRESS:PORT", help="Where metrics are served.")
-    ] = "127.0.0.1:19435",
+    ] = DEFAULT_ADDRESS,
     max_comms: Annotated[
         int, typer.Option(min=1, max=100, help="Series by process name; then `other`.")
     ] = 50,
