@@ -15,6 +15,8 @@ from forktrace.model import (
     TriggerCost,
     VmaCounts,
 )
+from forktrace.tracer.layout import LOST_STAGES, MISSED
+from forktrace.tracer.maps import UNKNOWN
 
 INFO = KernelInfo("7.3.4-cloud-amd64", "fentry", 0x80010001C00, "code")
 
@@ -54,7 +56,7 @@ def totals(processes: tuple[ProcessCost, ...] = ()) -> Totals:
 
 
 def full_totals(processes: tuple[ProcessCost, ...]) -> Totals:
-    """Return totals with every trigger the longest rule can give."""
+    """Return totals with all stages, and each trigger the longest rule can give."""
     names = [
         "+".join(bits)
         for count in range(1, len(BITS) + 1)
@@ -65,14 +67,18 @@ def full_totals(processes: tuple[ProcessCost, ...]) -> Totals:
         for name in names
         for anon in (False, True)
     ]
+    triggers += [
+        TriggerCost("anon_vma", True, 10**9, 10**15, 2**50),
+        TriggerCost(UNKNOWN, False, 1, 0, 4096),
+    ]
     few = totals(processes)
     return Totals(
         forks={"ok": 10**9, "failed": 10**6},
         vmas=few.vmas,
-        triggers=(*triggers, TriggerCost("anon_vma", True, 10**9, 10**15, 2**50)),
+        triggers=tuple(triggers),
         fork_duration=histogram(),
         copy_duration=histogram(),
-        lost=dict.fromkeys(("events", "forks", "comms", "triggers", "nmissed"), 3),
+        lost=dict.fromkeys((*MISSED, *LOST_STAGES), 3),
         decision_checks=few.decision_checks,
         exec_discards=few.exec_discards,
         processes=processes,

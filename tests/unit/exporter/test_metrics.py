@@ -13,10 +13,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from forktrace import __version__
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
+from forktrace.kernel.flags import FlagNames
+from forktrace.kernel.rule import Rule
 from forktrace.model import ProcessCost, Totals
 from forktrace.text import decode_comm
+from forktrace.tracer.layout import Layout
+from forktrace.tracer.maps import Naming, totals_of
 from tests.unit.exporter import samples
 from tests.unit.exporter.exposition import both_ways
+from tests.unit.kernel.fixtures import FROM_7_3
 
 MAX_SERIES = 600
 
@@ -158,6 +163,18 @@ def test_a_hundred_thousand_hostile_names_stay_within_the_series_budget() -> Non
         assert set(shown) <= {decode_comm(comm) for comm in comms}
         assert len(shown) == 51
         assert sum(shown.values()) == len(comms)
+
+
+def test_the_series_budget_counts_what_the_tracer_can_fill() -> None:
+    rule = Rule(FROM_7_3, "code")
+    raw = Layout(len(rule.bits)).KernelTotals()
+    for row in raw.rows:
+        row.vmas = 1
+    real, full = totals_of(raw, [], Naming(rule, FlagNames())), samples.full_totals(())
+    assert set(full.lost) == set(real.lost)
+    assert sorted((cost.trigger, cost.anon_vma) for cost in full.triggers) == sorted(
+        (cost.trigger, cost.anon_vma) for cost in real.triggers
+    )
 
 
 def test_every_name_comes_back_from_both_formats_as_it_was() -> None:
