@@ -43,7 +43,6 @@ the stage that counts how often another made up for it."""
 SOURCES = ("rule", "return", "branch")
 """``enum source`` in order."""
 
-NO_ROW = 0xFFFFFFFF
 FORK_EVENT = 1
 VMA_EVENT = 2
 EXEC_EVENT = 3
