@@ -101,10 +101,14 @@ def main() -> None:
         for way in tracers.WAYS:
             ready = measure(f"forktrace {way}", tracers.forktrace(way)).ready
         measure(BEFORE, tracers.nothing())
+        numbers = ready["mask"], ready["offset"]
         for way in tracers.WAYS:
-            script = tracers.HERE / f"{way}.bt"
-            attached = tracers.bpftrace(root, script, ready["mask"], ready["offset"])
-            measure(f"bpftrace {way}", attached)
+            for name, script in (
+                ("bpftrace", f"{way}.bt"),
+                ("empty", f"empty_{way}.bt"),
+            ):
+                attached = tracers.bpftrace(root, tracers.HERE / script, *numbers)
+                measure(f"{name} {way}", attached)
         measure(AFTER, tracers.nothing())
     found["daemon"] = {way: measure_daemon(way) for way in tracers.WAYS}
     Path(os.environ["RESULTS"], "guest.json").write_text(json.dumps(found))

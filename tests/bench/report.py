@@ -8,6 +8,7 @@ from typing import Any
 from tests.bench.figures import (
     BIG,
     COPIED,
+    FLOORS,
     HALF,
     TRACERS,
     WAYS,
@@ -41,7 +42,7 @@ def _per_vma(results: Mapping[str, Any], forks: Forks) -> Iterator[str]:
         f"{'the fork itself':18}{plain.slope:9,.0f}{half.slope:14,.0f}"
         f"{plain.start:10,.0f}{forks.plain(BIG):13,}"
     )
-    for name in TRACERS:
+    for name in (*TRACERS, *FLOORS):
         line = forks.line(name)
         yield (
             f"{name:18}{line.slope:9,.0f}{forks.line(name, HALF).slope:14,.0f}"

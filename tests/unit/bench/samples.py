@@ -17,6 +17,8 @@ ADDED_A_VMA = {
     "bpftrace fentry": 3_500,
     "forktrace kprobe": 1_200,
     "bpftrace kprobe": 4_000,
+    "empty fentry": 400,
+    "empty kprobe": 1_100,
 }
 COUNTED = {"forks": 75, "copied": 90_000, "skipped": 9_000, "page_table_bytes": 4096}
 
