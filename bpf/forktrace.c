@@ -131,7 +131,6 @@ struct totals {
 	u64 wipeonfork;
 	u64 fork_ns;
 	u64 copy_ns;
-	u64 observed_forks; /* under way with a witness */
 	u64 last_event_ns;
 	u64 discards; /* children that exec'd */
 	u64 discarded_ns;
@@ -155,10 +154,12 @@ struct config {
 	u32 events;
 	u32 details;
 	u32 pid;    /* 0: every process */
-	u64 cgroup; /* 0: every cgroup */
 	u64 event_gap_ns; /* at least so long between two events */
 	char comm[16];
 	u32 comm_set;
+	u32 cgroup; /* only forks in the cgroup of that map, or below it */
+	u32 counting; /* whether every probe is there: only then is a fork without a
+		       * slot one that was missed */
 	u32 pad;
 };
 
@@ -174,9 +175,10 @@ struct comm_cost {
 	u64 discarded_bytes;
 };
 
-BPF_ARRAY(slots, struct fork_slot, SLOTS);
+BPF_F_TABLE("array", int, struct fork_slot, slots, SLOTS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", int, struct totals, totals, 1, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", int, struct config, config, 1, BPF_F_MMAPABLE);
+BPF_CGROUP_ARRAY(cgroup, 1);
 /* By hash of the name; one more for all the names that found no place. */
 BPF_F_TABLE("array", int, struct comm_cost, comms, COMMS + 1, BPF_F_MMAPABLE);
 /* Which of them are taken: of two CPUs that insert an index, one succeeds. */
@@ -242,15 +244,6 @@ static __always_inline struct fork_slot *find(void)
 	return 0;
 }
 
-static __always_inline void release(struct fork_slot *slot)
-{
-	struct totals *sum = sums();
-	if (sum && slot->observe)
-		add(&sum->observed_forks, -1);
-	slot->observe = BY_RULE;
-	slot->task = 0;
-}
-
 /* Take a free slot. One that is ours already, or has been busy for a minute when there
  * is no other, means that the return of its fork was missed. */
 static __always_inline struct fork_slot *claim(u64 now)
@@ -268,10 +261,8 @@ static __always_inline struct fork_slot *claim(u64 now)
 		lose(LOST_FORK_SLOT);
 		return 0;
 	}
-	if (slot->task) {
+	if (slot->task)
 		lose(LOST_FORK_RETURN);
-		release(slot);
-	}
 	slot->task = task;
 	return slot;
 }
@@ -286,8 +277,8 @@ static __always_inline bool same_comm(const char *a, const char *b)
 static __always_inline void choose(struct fork_slot *slot, struct config *want)
 {
 	slot->wanted = want->events && (!want->pid || want->pid == slot->pid) &&
-		       (!want->cgroup || want->cgroup == slot->cgroup) &&
-		       (!want->comm_set || same_comm(want->comm, slot->comm));
+		       (!want->comm_set || same_comm(want->comm, slot->comm)) &&
+		       (!want->cgroup || cgroup.check_current_task(0) > 0);
 	slot->details = slot->wanted && want->details;
 	slot->observe = want->observe;
 }
@@ -314,7 +305,6 @@ static __always_inline int fork_enters(u64 clone_flags)
 	int zero = 0;
 	struct config *want;
 	struct fork_slot *slot;
-	struct totals *sum;
 
 	/* Threads, vfork and posix_spawn share the mm: no page tables to copy. */
 	if (clone_flags & CLONE_VM)
@@ -323,8 +313,7 @@ static __always_inline int fork_enters(u64 clone_flags)
 	id = bpf_get_current_pid_tgid();
 	slot = claim(now);
 	want = config.lookup(&zero);
-	sum = sums();
-	if (!slot || !want || !sum)
+	if (!slot || !want)
 		return 0;
 	slot->type = FORK_EVENT;
 	slot->tid = id;
@@ -350,8 +339,6 @@ static __always_inline int fork_enters(u64 clone_flags)
 		slot->rows[i].page_table_bytes = 0;
 	}
 	choose(slot, want);
-	if (slot->observe)
-		add(&sum->observed_forks, 1);
 	return 0;
 }
 
@@ -478,7 +465,7 @@ static __always_inline int fork_leaves(s64 ret)
 	settle(slot, sum);
 	if (slot->wanted && due(sum) && events.ringbuf_output(slot, sizeof(*slot), 0))
 		add(&sum->lost[LOST_FORK_EVENT], 1);
-	release(slot);
+	slot->task = 0;
 	return 0;
 }
 
@@ -506,15 +493,19 @@ static __always_inline void expect_exec(struct fork_slot *slot, u64 task)
  * kernel thread has none. */
 int child_made(struct pt_regs *ctx)
 {
+	int zero = 0;
+	struct config *want = config.lookup(&zero);
 	struct totals *sum = sums();
 	struct fork_slot *slot;
 	u64 child = PT_REGS_PARM1(ctx);
 	u64 mm = READ(64, child, OFF_TASK_MM);
 
-	if (!sum || !mm || mm == READ(64, bpf_get_current_task(), OFF_TASK_MM))
+	if (!sum || !want || !mm || mm == READ(64, bpf_get_current_task(), OFF_TASK_MM))
+		return 0;
+	slot = find();
+	if (!slot && !want->counting)
 		return 0;
 	add(&sum->forks_ok, 1);
-	slot = find();
 	if (!slot) {
 		lose(LOST_FORK_ENTRY);
 		return 0;
@@ -627,6 +618,15 @@ static __always_inline void disagree(struct fork_slot *slot, void *dst, void *sr
 	sum->odd_copied = copied;
 }
 
+static __always_inline u64 page_tables(struct fork_slot *slot, void *dst)
+{
+#ifdef FENTRY
+	return LOAD(64, LOAD(64, dst, OFF_VMA_MM), OFF_MM_PGTABLES_BYTES);
+#else
+	return LOAD(64, slot->dst_mm, OFF_MM_PGTABLES_BYTES);
+#endif
+}
+
 /* The witness's word where there is one, else the rule's. */
 static __always_inline bool decide(struct fork_slot *slot, void *dst, void *src)
 {
@@ -635,6 +635,11 @@ static __always_inline bool decide(struct fork_slot *slot, void *dst, void *src)
 
 	if (!slot->observe)
 		return rule;
+	/* At a branch a skip shows by silence alone. But nobody allocates page tables to
+	 * copy nothing: then the probe was not run. */
+	if (slot->observe == BY_BRANCH && slot->witness == SKIP && rule &&
+	    page_tables(slot, dst) != slot->page_tables)
+		slot->witness = UNSEEN;
 	if (slot->witness == UNSEEN) {
 		lose(LOST_WITNESS);
 		return rule;
@@ -689,11 +694,7 @@ static __always_inline int copy_leaves(struct fork_slot *slot, void *dst, void *
 		copy_ns = bpf_ktime_get_ns() - slot->copy_start_ns;
 	/* Between two calls nothing else adds to the child's page tables, so the
 	 * growth since the last copy is this copy's. */
-#ifdef FENTRY
-	now = LOAD(64, LOAD(64, dst, OFF_VMA_MM), OFF_MM_PGTABLES_BYTES);
-#else
-	now = LOAD(64, slot->dst_mm, OFF_MM_PGTABLES_BYTES);
-#endif
+	now = page_tables(slot, dst);
 	bytes = now - slot->page_tables;
 	slot->page_tables = now;
 	asm volatile("" : "+r"(row)); /* as in count() */

@@ -313,7 +313,7 @@ def doctor(as_json: JsonOption = False, debug: DebugOption = False) -> None:
     """Tell whether this host can be traced, and what this kernel's rule is."""
     from forktrace import diagnosis  # noqa: PLC0415
 
-    raise typer.Exit(diagnosis.report(as_json=as_json))
+    raise typer.Exit(diagnosis.report(as_json=as_json, debug=debug))
 
 
 @app.command(epilog="Example: sudo forktrace selftest")

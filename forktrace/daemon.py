@@ -87,7 +87,8 @@ class AuditWindows:
                 length = AUDIT_EVERY_SECONDS - AUDIT_SECONDS
             self._next = now + length
             self._session.observe(self._observing)
-        if not self._observing:
+        elif not self._observing:
+            # A tick later: a fork that began just before may not have said so yet.
             self._session.retire_witness()
 
 
@@ -113,6 +114,7 @@ def run(options: Options) -> None:
         events=True,
         events_a_second=SAMPLES_A_SECOND,
         self_stats=options.self_stats,
+        cgroup_paths=False,
     )
     with Session(options.attach, options.decision, wanted, deliver) as session:
         collector = ForktraceCollector(

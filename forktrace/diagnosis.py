@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from typing import Any
 
-from forktrace.errors import EXIT_UNSUPPORTED, ForktraceError
+from forktrace.errors import EXIT_UNSUPPORTED, ForktraceError, Unsupported
 from forktrace.kernel.btf import Btf
 from forktrace.kernel.host import Check, can_trace, check_host
 from forktrace.kernel.running import RunningKernel
 from forktrace.model import SCHEMA
-from forktrace.tracer.backend import available_attach
+from forktrace.tracer.backend import try_attach
 from forktrace.tracer.witness import find_witness
 from forktrace.views.colour import print_lines
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found; ``attach`` and ``sources`` are empty where nothing can trace."""
+    """What was found; ``attach`` and ``sources`` are empty where nothing can trace.
+
+    ``details`` are the logs of what the kernel refused.
+    """
 
     kernel: RunningKernel
     checks: tuple[Check, ...]
     sources: tuple[str, ...]
     attach: tuple[str, ...]
+    details: tuple[str, ...] = ()
 
     @property
     def can_trace(self) -> bool:
@@ -67,23 +72,34 @@ class Diagnosis:
 def diagnose() -> Diagnosis:
     """Look at this host; programs are loaded to see what the kernel accepts."""
     checks = check_host()
+    refusals: dict[str, Unsupported] = {}
     attach: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     try:
         with Btf.of_running_kernel() as btf:
             kernel = RunningKernel.read(btf)
-            attach = available_attach(btf, kernel) if can_trace(checks) else ()
+            if can_trace(checks):
+                tried = try_attach(btf, kernel)
+                attach = tuple(way for way, no in tried.items() if no is None)
+                refusals = {way: no for way, no in tried.items() if no is not None}
     except ForktraceError:
         kernel = RunningKernel.read(None)
     if attach:
         witness = find_witness(kernel)
         sources = (witness.source, "rule") if witness else ("rule",)
-    return Diagnosis(kernel, checks, sources, attach)
+    checks += tuple(
+        Check(f"attach by {way}", False, no.message, no.advice, required=not attach)
+        for way, no in refusals.items()
+    )
+    details = tuple(no.details for no in refusals.values() if no.details)
+    return Diagnosis(kernel, checks, sources, attach, details)
 
 
-def report(*, as_json: bool) -> int:
+def report(*, as_json: bool, debug: bool = False) -> int:
     """Print the diagnosis; return 0 when this host can be traced, else 3."""
     diagnosis = diagnose()
+    if debug and diagnosis.details:
+        print(*diagnosis.details, sep="\n", file=sys.stderr)
     if as_json:
         print(json.dumps(diagnosis.to_json(), indent=2))
     else:

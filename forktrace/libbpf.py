@@ -10,6 +10,7 @@ import ctypes
 import functools
 import mmap
 import os
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -59,6 +60,13 @@ def _call(function: str, *arguments: Any) -> int:
 def attach_trampoline(program: int) -> int:
     """Attach a fentry or fexit program to the function that it was loaded for."""
     return _call("bpf_raw_tracepoint_open", None, program)
+
+
+def put_descriptor(fd: int, descriptor: int) -> None:
+    """Make a file descriptor element 0 of a map that holds such, as of cgroups."""
+    zero, value = ctypes.c_uint32(0), ctypes.c_uint32(descriptor)
+    any_flags = ctypes.c_uint64(0)
+    _call("bpf_map_update_elem", fd, ctypes.byref(zero), ctypes.byref(value), any_flags)
 
 
 class MappedArray:
@@ -158,6 +166,7 @@ def enable_statistics() -> int:
     return _call("bpf_enable_stats", 0)
 
 
+_TURN_SECONDS = 0.2
 _SAMPLE = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
 )
@@ -169,9 +178,18 @@ class RingBuffer:
     def __init__(self, fd: int, receive: Callable[[int, int], None]) -> None:
         """Map the ring; ``receive`` gets the address and size of a record."""
 
+        self._error: BaseException | None = None
+        self._stopped = False
+        self._until = 0.0
+
         def sample(_context: int, data: int, size: int) -> int:
-            receive(data, size)
-            return 0
+            # ctypes would print an error and go on as if nothing had happened.
+            try:
+                receive(data, size)
+            except BaseException as error:
+                self._error = error
+            self._stopped = self._error is not None or time.monotonic() > self._until
+            return -1 if self._stopped else 0
 
         # libbpf keeps only the pointer, so the callback must live as long as this.
         self._sample = _SAMPLE(sample)
@@ -183,11 +201,24 @@ class RingBuffer:
             raise OSError(ctypes.get_errno(), "ring_buffer__new")
 
     def poll(self, timeout_ms: int) -> int:
-        """Wait for records and hand them over; returns how many there were."""
+        """Wait for records and hand them over; returns 0 when there were none.
+
+        It ends by itself when records come as fast as they are taken. An error of
+        ``receive`` ends it too and is raised here.
+        """
+        self._stopped = False
+        self._until = time.monotonic() + timeout_ms / 1000 + _TURN_SECONDS
         try:
             return _call("ring_buffer__poll", self._ring, timeout_ms)
         except InterruptedError:
             return 0
+        except OSError:
+            error, self._error = self._error, None
+            if error is not None:
+                raise error from None
+            if not self._stopped:
+                raise
+            return 1
 
     def close(self) -> None:
         """Unmap the ring."""

@@ -80,7 +80,9 @@ CommOption = Annotated[
 ]
 CgroupOption = Annotated[
     Optional[str],
-    typer.Option(metavar="PATH", help="Only forks in this cgroup (version 2)."),
+    typer.Option(
+        metavar="PATH", help="Only forks in this cgroup (version 2) or below."
+    ),
 ]
 MinDurationOption = Annotated[
     float,

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from forktrace.errors import ForktraceError, Unsupported
 
+_INITIAL_PID_NAMESPACE = 0xEFFFFFFC
+
 FLAG_NAMES: Mapping[str, str] = {
     "rd": "read",
     "wr": "write",
@@ -160,6 +162,26 @@ def read_status(pid: int | str = "self") -> Status:
         comm=fields["Name"],
         page_table_bytes=int(tables.split()[0]) * 1024 if tables else None,
     )
+
+
+def in_host_pid_namespace() -> bool:
+    """Tell whether process ids here are those of the kernel itself.
+
+    PROC_PID_INIT_INO of include/linux/proc_ns.h (Linux 3.8, commit 98f842e675f9).
+    """
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino == _INITIAL_PID_NAMESPACE
+    except OSError:
+        return True
+
+
+def require_host_pid_namespace() -> None:
+    """Raise Unsupported where a process id means another process to the kernel."""
+    if not in_host_pid_namespace():
+        raise Unsupported(
+            "A process cannot be told by its id in a PID namespace of its own.",
+            "Share the host's: hostPID: true in a pod, --pid=host with docker.",
+        )
 
 
 def vm_pte_bytes(pid: int | str = "self") -> int:

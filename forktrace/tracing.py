@@ -111,7 +111,7 @@ def trace(
             sys.stdout.flush()
             warned = warned or warn_of_disagreement(session)
         session.detach()
-        session.poll(0)
+        session.drain()
         totals = session.totals()
     sys.stdout.flush()
     said = ["", f"{shown} forks shown.", *lines.summary(totals)]

@@ -179,7 +179,7 @@ def _record(
         announce(session)
         _follow(session, writer, recorder, options.bounds, stop)
         session.detach()
-        session.poll(0)
+        session.drain()
         _flush(session, writer)
     except Full as full:
         recorder.end(full.reason)

@@ -16,6 +16,8 @@ from forktrace.kinds import Mapping, Skipped
 from forktrace.model import ANON_VMA, SCHEMA, Decision, Fork, Source, Totals, Vma
 from forktrace.selftest.pages import Pages
 
+# Where an event of our own may have been lost; other stages count for the whole host.
+_OUR_STAGES = ("fork_event", "vma_event", "exec_event")
 # Bits that make a difference at fork on some kernel; the rule's own come on top.
 _TELLING = {
     *("pfnmap", "maybe_guard", "uffd_wp", "dontcopy", "hugetlb"),
@@ -84,7 +86,7 @@ class Report:
 
     ``words`` is the rule in words. ``witness`` is None where only the rule decided.
     ``witnessed`` counts VMAs of every fork on the host while the probes were there.
-    ``problems`` are those of no single VMA.
+    ``lost`` counts on the whole host too. ``problems`` are those of no single VMA.
     """
 
     kernel: str
@@ -239,6 +241,8 @@ def overall(
     if disagreement:
         problems.append(disagreement)
     problems += [
-        f"{count} lost at {stage}." for stage, count in totals.lost.items() if count
+        f"{count} lost at {stage}."
+        for stage in _OUR_STAGES
+        if (count := totals.lost.get(stage, 0))
     ]
     return tuple(problems)

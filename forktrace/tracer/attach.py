@@ -58,6 +58,10 @@ class Probes:
         """Run a fentry or fexit program where it was loaded for."""
         self._fds.append(_open_trampoline(program))
 
+    def close_last(self) -> None:
+        """Detach the one that was attached last."""
+        os.close(self._fds.pop())
+
     def close(self) -> None:
         """Detach all; a program under way ends first."""
         _close(self._fds)

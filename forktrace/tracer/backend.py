@@ -23,7 +23,7 @@ AttachMode = Literal["auto", "fentry", "kprobe"]
 Attached = Literal["fentry", "kprobe"]
 
 _BOTH: tuple[Attached, ...] = ("fentry", "kprobe")
-_MAPS = ("slots", "totals", "config", "comms", "children", "events")
+_MAPS = ("slots", "totals", "config", "comms", "children", "events", "cgroup")
 _WITNESSES = ("witness_return", "witness_branch")
 # Returns before entries and the outermost entry last: the first fork that is seen at
 # all is seen from its start.
@@ -126,9 +126,9 @@ def attach(way: Attached, programs: Mapping[str, int]) -> Probes:
     return probes
 
 
-def available_attach(btf: Btf, kernel: RunningKernel) -> tuple[Attached, ...]:
-    """Return the ways whose programs this kernel really loads and attaches."""
-    found: list[Attached] = []
+def try_attach(btf: Btf, kernel: RunningKernel) -> dict[Attached, Unsupported | None]:
+    """Load and attach in each way; return what refused it, None where nothing did."""
+    found: dict[Attached, Unsupported | None] = {}
     for way in _BOTH:
         try:
             loaded = _load_in_child(btf, kernel, way)
@@ -136,10 +136,11 @@ def available_attach(btf: Btf, kernel: RunningKernel) -> tuple[Attached, ...]:
                 attach(way, loaded.programs).close()
             finally:
                 loaded.close()
-        except Unsupported:
-            continue
-        found.append(way)
-    return tuple(found)
+        except Unsupported as refusal:
+            found[way] = refusal
+        else:
+            found[way] = None
+    return found
 
 
 def _load_in_child(btf: Btf, kernel: RunningKernel, way: Attached) -> program.Loaded:

@@ -89,10 +89,11 @@ class Config(Structure):
         ("events", c_uint32),
         ("details", c_uint32),
         ("pid", c_uint32),
-        ("cgroup", c_uint64),
         ("event_gap_ns", c_uint64),
         ("comm", c_char * COMM_LEN),
         ("comm_set", c_uint32),
+        ("cgroup", c_uint32),
+        ("counting", c_uint32),
         ("pad", c_uint32),
     )
 
@@ -183,7 +184,6 @@ class Layout:
                 ("wipeonfork", c_uint64),
                 ("fork_ns", c_uint64),
                 ("copy_ns", c_uint64),
-                ("observed_forks", c_uint64),
                 ("last_event_ns", c_uint64),
                 ("discards", c_uint64),
                 ("discarded_ns", c_uint64),
@@ -211,7 +211,12 @@ class Layout:
 
     def mapped(self) -> dict[str, type[Structure]]:
         """Return the maps that user space reads and writes, and their values."""
-        return {"totals": self.KernelTotals, "config": Config, "comms": CommCost}
+        return {
+            "slots": self.ForkSlot,
+            "totals": self.KernelTotals,
+            "config": Config,
+            "comms": CommCost,
+        }
 
     def value_sizes(self) -> dict[str, int]:
         """Return the size in bytes that each map's value must have."""

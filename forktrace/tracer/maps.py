@@ -120,6 +120,7 @@ def totals_of(
         number = SOURCES.index(source)
         checks[source, "agree"] = raw.agree[number]
         checks[source, "disagree"] = raw.disagree[number]
+    checks["branch", "disagree"] -= unseen_copies(raw, missed)
     triggers = naming.costs(raw.rows, zeros=True)
     return Totals(
         forks=forks,
@@ -140,6 +141,16 @@ def totals_of(
     )
 
 
+def unseen_copies(raw: Any, missed: Mapping[str, int]) -> int:
+    """Return how many disagreements only mean that the branch's probe was not run.
+
+    A skip shows there by silence, so a run that the kernel left out looks like one.
+    """
+    known: int = raw.lost[LOST_STAGES.index("witness")]
+    disagreed: int = raw.disagree[SOURCES.index("branch")]
+    return max(0, min(disagreed, missed.get("witness_branch", 0) - known))
+
+
 def _lost(raw: Any, missed: Mapping[str, int]) -> dict[str, int]:
     """Return what was lost by stage; of what was missed as a whole, the most it can be.
 
@@ -147,6 +158,7 @@ def _lost(raw: Any, missed: Mapping[str, int]) -> dict[str, int]:
     followed, and then nothing was lost.
     """
     lost = dict(zip(LOST_STAGES, raw.lost))
+    lost["witness"] += unseen_copies(raw, missed)
     for stage, (programs, made_up) in MISSED.items():
         runs = sum(missed.get(program, 0) for program in programs)
         lost[stage] = max(0, runs - lost.get(made_up or "", 0))
@@ -187,9 +199,11 @@ def _discards(raw: Any) -> ExecDiscards:
 class Assembler:
     """Puts each fork together from its VMA events and the fork event that ends them.
 
-    A thread's VMA events come before its fork event, for it alone writes them. The
-    kernel's clock is turned into wall time by the distance measured at the start.
+    A thread's VMA events come before its fork event, for it alone writes them.
     """
+
+    _UNFINISHED = 1024
+    """How many forks may wait for their end; the oldest ones' was lost."""
 
     def __init__(
         self,
@@ -207,7 +221,6 @@ class Assembler:
         self._deliver_exec = deliver_exec
         # By thread: when its fork began, and its VMAs so far.
         self._vmas: dict[int, tuple[int, list[Vma]]] = {}
-        self._epoch_ns = time.time_ns() - time.monotonic_ns()
 
     def receive(self, address: int, _size: int) -> None:
         """Take one record of the ring buffer."""
@@ -224,7 +237,10 @@ class Assembler:
         began, vmas = self._vmas.get(event.tid, (-1, []))
         if began != event.fork_start_ns:
             vmas = []
+            self._vmas.pop(event.tid, None)
             self._vmas[event.tid] = (event.fork_start_ns, vmas)
+            if len(self._vmas) > self._UNFINISHED:
+                del self._vmas[next(iter(self._vmas))]
         vmas.append(self._naming.vma(event))
 
     def _vmas_of(self, slot: Any) -> tuple[Vma, ...]:
@@ -236,7 +252,7 @@ class Assembler:
         ok = slot.ret > 0
         details = self._vmas_of(slot) if slot.details else None
         return Fork(
-            time_ns=self._epoch_ns + slot.start_ns,
+            time_ns=wall_time_ns(slot.start_ns),
             pid=slot.pid,
             tid=slot.tid,
             comm=decode_comm(slot.comm),
@@ -251,6 +267,15 @@ class Assembler:
             triggers=triggers,
             details=details,
         )
+
+
+def wall_time_ns(kernel_ns: int) -> int:
+    """Return wall time for the kernel's monotonic one, in ns.
+
+    The distance is measured each time: it changes when the clock is set, and with
+    each suspend, during which the monotonic clock stands still.
+    """
+    return time.time_ns() - time.monotonic_ns() + kernel_ns
 
 
 def _exec(child: Child) -> Exec:

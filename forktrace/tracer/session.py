@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from forktrace import libbpf, procfs
-from forktrace.cgroups import CgroupPaths
+from forktrace.cgroups import CgroupPaths, nameless
+from forktrace.errors import Unsupported
 from forktrace.libbpf import program_info
 from forktrace.model import Exec, Fork, KernelInfo, ProgramCost, Totals
 from forktrace.tracer import backend, program
 from forktrace.tracer.attach import Probes
 from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.layout import COMM_LEN, SOURCES, Config, Layout
-from forktrace.tracer.maps import Assembler, Naming, totals_of
+from forktrace.tracer.maps import Assembler, Naming, totals_of, unseen_copies
+from forktrace.tracer.most import Most
 from forktrace.tracer.unseen import with_unseen
 from forktrace.tracer.witness import Witness, find_witness, require_witness
 
 DecisionMode = Literal["auto", "observe", "rule"]
+
+_ENDING_SECONDS = 2.0
+"""How long the forks under way may take to end before the probes go."""
+
+_STALE_NS = 60 * 10**9
+"""As in forktrace.c: a fork that took longer has ended, and nobody saw it."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,9 @@ class Wanted:
 
     ``pid`` 0, ``comm`` None and ``cgroup`` None leave the choice open;
     ``events_a_second`` 0 sends all, otherwise a sample of at most so many.
-    ``self_stats`` has the kernel time our own programs, which costs a little.
+    ``cgroup`` takes in those below it; without ``cgroup_paths`` a fork's cgroup is
+    not looked up and is called by its id. ``self_stats`` has the kernel time our own
+    programs, which costs a little.
     """
 
     events: bool = False
@@ -38,6 +49,7 @@ class Wanted:
     comm: str | None = None
     cgroup: str | None = None
     self_stats: bool = False
+    cgroup_paths: bool = True
     ring_bytes: int = 1 << 20
 
 
@@ -65,35 +77,59 @@ class Session:
         self._cgroups = CgroupPaths()
         # First of all, because it may be wrong usage. A thread stands for its process.
         pid, cgroup = self._wanted.pid, self._wanted.cgroup
+        if pid:
+            procfs.require_host_pid_namespace()
         self._pid = procfs.read_status(pid).pid if pid else 0
-        self._cgroup = self._cgroups.number(cgroup) if cgroup else 0
+        self._cgroup = self._cgroups.folder(cgroup) if cgroup else None
         self._probes = Probes()
         self._witness_probes = Probes()
         self._ring: libbpf.RingBuffer | None = None
         self._loaded: program.Loaded | None = None
         self._maps: dict[str, libbpf.MappedArray] = {}
         self._statistics: int | None = None
+        self._observing = self._counting = False
+        self._most = Most()
         try:
-            prepared = backend.prepare(attach, self._wanted.ring_bytes)
-            self.kernel, self.attached = prepared.kernel, prepared.attached
-            self._loaded = prepared.loaded
-            self._layout = Layout(len(self.kernel.rule.bits))
-            self._naming = Naming(self.kernel.rule, self.kernel.names)
-            self.witness = self._choose_witness(decision)
-            self._maps = {
-                name: libbpf.MappedArray(self._fd(name), value)
-                for name, value in self._layout.mapped().items()
-            }
-            self._listen(deliver, deliver_exec)
-            self.observe(decision != "rule")
-            if self._wanted.self_stats:
-                self._statistics = libbpf.enable_statistics()
-            self._probes = backend.attach(self.attached, self._programs())
+            self._start(attach, decision, deliver, deliver_exec)
         except BaseException:
             self.close()
             raise
 
     # -- going up -----------------------------------------------------------
+
+    def _start(
+        self,
+        attach: AttachMode,
+        decision: DecisionMode,
+        deliver: Callable[[Fork], None],
+        deliver_exec: Callable[[Exec], None],
+    ) -> None:
+        prepared = backend.prepare(attach, self._wanted.ring_bytes)
+        self.kernel, self.attached = prepared.kernel, prepared.attached
+        self._loaded = prepared.loaded
+        self._layout = Layout(len(self.kernel.rule.bits))
+        self._naming = Naming(self.kernel.rule, self.kernel.names)
+        self.witness = self._choose_witness(decision)
+        self._maps = {
+            name: libbpf.MappedArray(self._fd(name), value)
+            for name, value in self._layout.mapped().items()
+        }
+        self._listen(deliver, deliver_exec)
+        self._choose_cgroup()
+        self.observe(decision != "rule")
+        if self._wanted.self_stats:
+            self._statistics = libbpf.enable_statistics()
+        try:
+            self._probes = backend.attach(self.attached, self._programs())
+        except Unsupported:
+            # What the kernel loads it may still refuse to attach.
+            if attach != "auto" or self.attached == "kprobe":
+                raise
+            self.close()
+            self._start("kprobe", decision, deliver, deliver_exec)
+            return
+        self._counting = True
+        self._configure()
 
     def _choose_witness(self, decision: DecisionMode) -> Witness | None:
         if decision == "rule":
@@ -102,17 +138,26 @@ class Session:
             return require_witness(self.kernel)
         return find_witness(self.kernel)
 
+    def _choose_cgroup(self) -> None:
+        if self._cgroup is None:
+            return
+        folder = os.open(self._cgroup, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            libbpf.put_descriptor(self._fd("cgroup"), folder)
+        finally:
+            os.close(folder)
+
     def _listen(
         self, deliver: Callable[[Fork], None], deliver_exec: Callable[[Exec], None]
     ) -> None:
         if not self._wanted.events:
             return
-        names = self.kernel.names
+        names, ours = self.kernel.names, procfs.in_host_pid_namespace()
         assembler = Assembler(
             self._layout,
             self._naming,
-            self._cgroups.path,
-            lambda fork: deliver(with_unseen(fork, names)),
+            self._cgroups.path if self._wanted.cgroup_paths else nameless,
+            lambda fork: deliver(with_unseen(fork, names)) if ours else deliver(fork),
             deliver_exec,
         )
         self._ring = libbpf.RingBuffer(self._fd("events"), assembler.receive)
@@ -145,23 +190,32 @@ class Session:
         """
         if on and self.witness and not self._witness_probes:
             self._witness_probes = self.witness.attach(self._programs())
-        self._configure(observing=on and self.witness is not None)
+        self._observing = on and self.witness is not None
+        self._configure()
 
     def retire_witness(self) -> bool:
         """Detach the witness once the last fork it watches has ended."""
-        if self._witness_probes and not self._raw_totals().observed_forks:
+        if self._witness_probes and not any(s.observe for s in self._under_way()):
             self._witness_probes.close()
         return not self._witness_probes
 
     def poll(self, timeout_ms: int) -> int:
-        """Deliver the forks that ended; wait for one at most ``timeout_ms``."""
+        """Deliver forks that ended; wait for one at most ``timeout_ms``.
+
+        Returns 0 when there was none. It comes back soon, however many there are.
+        """
         return self._ring.poll(timeout_ms) if self._ring else 0
+
+    def drain(self) -> None:
+        """Deliver what is left after ``detach``."""
+        while self.poll(0):
+            pass
 
     def totals(self) -> Totals:
         """Return the sums since the start, as the kernel holds them now."""
         timed = self._statistics is not None
         programs = {name: program_info(fd) for name, fd in self._programs().items()}
-        return totals_of(
+        totals = totals_of(
             self._raw_totals(),
             self._maps["comms"].read_all(),
             self._naming,
@@ -172,11 +226,13 @@ class Session:
                 if timed
             ),
         )
+        return self._most.of(totals)
 
     def disagreement(self) -> str | None:
         """Describe the last VMA on which witness and rule disagreed, if any."""
         raw = self._raw_totals()
-        if not any(raw.disagree):
+        missed = program_info(self._programs()["witness_branch"]).recursion_misses
+        if sum(raw.disagree) <= unseen_copies(raw, {"witness_branch": missed}):
             return None
         names = ",".join(self.kernel.names.names(raw.odd_src_flags))
         did, said = ("copied", "skip") if raw.odd_copied else ("skipped", "copy")
@@ -187,7 +243,17 @@ class Session:
         )
 
     def detach(self) -> None:
-        """Take the probes away; totals and events stay readable until ``close``."""
+        """Take the probes away; totals and events stay readable until ``close``.
+
+        That of fork's entry goes first: the forks under way end with all others there.
+        """
+        if self._probes and self._counting:
+            self._counting = False
+            self._configure()
+            self._probes.close_last()
+            deadline = time.monotonic() + _ENDING_SECONDS
+            while self._under_way() and time.monotonic() < deadline:
+                time.sleep(0.01)
         self._probes.close()
         self._witness_probes.close()
 
@@ -228,19 +294,29 @@ class Session:
     def _raw_totals(self) -> Any:
         return self._maps["totals"].read()
 
-    def _configure(self, *, observing: bool) -> None:
+    def _under_way(self) -> list[Any]:
+        """Return the slots of forks that have begun and not ended."""
+        now = time.monotonic_ns()
+        return [
+            slot
+            for slot in self._maps["slots"].read_all()
+            if slot.task and now - slot.start_ns < _STALE_NS
+        ]
+
+    def _configure(self) -> None:
         wanted = self._wanted
-        source = self.witness.source if observing and self.witness else "rule"
+        source = self.witness.source if self._observing and self.witness else "rule"
         comm = (wanted.comm or "").encode("utf-8", "surrogateescape")[: COMM_LEN - 1]
         config = Config(
             observe=SOURCES.index(source),
             events=wanted.events,
             details=wanted.details,
             pid=self._pid,
-            cgroup=self._cgroup,
+            cgroup=self._cgroup is not None,
             event_gap_ns=_gap_ns(wanted.events_a_second),
             comm=comm,
             comm_set=wanted.comm is not None,
+            counting=self._counting,
         )
         self._maps["config"].write(config)
 

@@ -78,5 +78,5 @@ def _verdict(report: Report) -> str:
     else:
         counts.append("no decision witnessed (rule only)")
     if report.lost:
-        counts.append(f"{report.lost} lost")
+        counts.append(f"{report.lost} lost on this host")
     return f"selftest {'passed' if report.passed else 'FAILED'}: {', '.join(counts)}"

@@ -47,7 +47,9 @@ def test_between_windows_the_witness_is_asked_to_leave() -> None:
     windows.tick(5.0)
     assert session.retired == 0
     windows.tick(10.0)
+    assert session.retired == 0
     windows.tick(11.0)
+    windows.tick(12.0)
     assert session.retired == 2
 
 

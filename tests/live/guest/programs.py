@@ -79,15 +79,15 @@ class Workload:
     def pid(self) -> int:
         return self.process.pid
 
-    def ask(self, command: str) -> dict[str, Any]:
+    def ask(self, command: str, patience: float = PATIENCE) -> dict[str, Any]:
         assert self.process.stdin
         self.process.stdin.write(f"{command}\n".encode())
         self.process.stdin.flush()
-        return self._answer()
+        return self._answer(patience)
 
-    def _answer(self) -> dict[str, Any]:
+    def _answer(self, patience: float = PATIENCE) -> dict[str, Any]:
         assert self.process.stdout
-        if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
+        if not select.select([self.process.stdout], [], [], patience)[0]:
             raise TimeoutError("the workload does not answer")
         line = self.process.stdout.readline()
         assert line, f"the workload ended with {self.process.wait(PATIENCE)}"

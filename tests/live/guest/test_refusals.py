@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.live.guest.programs import PATIENCE, hidden, run_forktrace
+from tests.live.guest.programs import (
+    FORKTRACE,
+    PATIENCE,
+    hidden,
+    run_forktrace,
+    wait_until,
+)
 
 pytestmark = pytest.mark.thorough
 
@@ -44,6 +52,20 @@ def test_what_is_missing_is_named(prefix: tuple[str, ...], missing: str) -> None
     assert "Traceback" not in answer.stderr
 
 
+@pytest.mark.parametrize("words", ["selftest", "trace --pid 1"])
+def test_ids_of_another_pid_namespace_are_refused(words: str) -> None:
+    answer = subprocess.run(
+        [*("unshare", "-pf", "--mount-proc"), *FORKTRACE, *words.split()],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert answer.returncode == 3, answer
+    assert "hostPID" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
@@ -64,8 +86,9 @@ def test_what_cannot_be_done_is_said_in_two_lines(
     assert "Traceback" not in answer.stderr
 
 
-def test_a_reader_that_leaves_early_ends_it_quietly() -> None:
-    trace = f"{sys.executable} -m forktrace trace"
+@pytest.mark.parametrize("options", ["", "--vmas", "--vmas --json"])
+def test_a_reader_that_leaves_early_ends_it_quietly(options: str) -> None:
+    trace = f"{sys.executable} -m forktrace trace {options}"
     forks = "while :; do (:); sleep 0.2; done"
     script = f"{forks} & {{ {trace}; echo status $? >&2; }} | head -n 2; kill $!"
     answer = subprocess.run(
@@ -78,6 +101,69 @@ def test_a_reader_that_leaves_early_ends_it_quietly() -> None:
     assert len(answer.stdout.splitlines()) == 2
     assert "status 0" in answer.stderr
     assert len(answer.stderr.splitlines()) == 2, answer.stderr
+
+
+def test_a_full_disk_ends_it_with_one_line() -> None:
+    """A fork with its VMAs is larger than what Python keeps back."""
+    forks = "while :; do (:); sleep 0.2; done"
+    trace = f"{sys.executable} -m forktrace trace --vmas --json --duration 60"
+    answer = subprocess.run(
+        [
+            "bash",
+            "-c",
+            f"{forks} & {trace} >/dev/full; status=$?; kill $!; exit $status",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert answer.returncode == 1, answer
+    complaint = [line for line in answer.stderr.splitlines() if "Tracing" not in line]
+    assert len(complaint) <= 2
+    assert "No space left" in complaint[0]
+
+
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+@pytest.fixture
+def slice_and_service() -> Iterator[Path]:
+    """A cgroup in another; no process is in the outer one itself."""
+    mounted = CGROUPS.is_mount()
+    if not mounted:
+        mount = ["mount", "-t", "cgroup2", "none", str(CGROUPS)]
+        subprocess.run(mount, check=True)
+    service = CGROUPS / "outer.slice/inner.service"
+    service.mkdir(parents=True)
+    try:
+        yield service
+    finally:
+        service.rmdir()
+        service.parent.rmdir()
+        if not mounted:
+            subprocess.run(["umount", str(CGROUPS)], check=True)
+
+
+def test_a_cgroup_takes_in_those_below_it(slice_and_service: Path) -> None:
+    script = (
+        f"echo $$ >{slice_and_service}/cgroup.procs; while :; do (:); sleep 0.1; done"
+    )
+    elsewhere = subprocess.Popen(["sh", "-c", "while :; do (:); sleep 0.1; done"])
+    inside = subprocess.Popen(["sh", "-c", script])
+    try:
+        answer = run_forktrace(
+            *("trace", "--json", "--cgroup", "/outer.slice", "--count", "5")
+        )
+    finally:
+        for shell in (elsewhere, inside):
+            shell.kill()
+            shell.wait()
+        wait_until(lambda: not (slice_and_service / "cgroup.procs").read_text())
+    assert answer.returncode == 0, answer
+    forks = [json.loads(line) for line in answer.stdout.splitlines()]
+    assert {fork["pid"] for fork in forks} == {inside.pid}
+    assert {fork["cgroup"] for fork in forks} == {"/outer.slice/inner.service"}
 
 
 def test_no_kernel_headers_are_installed() -> None:

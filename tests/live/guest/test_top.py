@@ -49,6 +49,8 @@ class Terminal:
             stderr=theirs,
             env={**os.environ, "TERM": "xterm"},
             start_new_session=True,
+            # In its foreground, as what a shell starts is.
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         self._theirs = theirs
         self.shown = b""

@@ -114,6 +114,9 @@ class Traced:
     def __exit__(self, *_: object) -> None:
         self.detach()
 
+    def drain(self) -> None:
+        """Nothing is left."""
+
     def poll(self, timeout_ms: int) -> None:
         if self._batches:
             for each in self._batches.pop(0):

@@ -141,6 +141,11 @@ def test_flags_that_the_childs_vma_did_not_keep_are_named() -> None:
     assert found(mapping("dontfork", "dontcopy")).lost_flags == ()
 
 
+def test_what_other_processes_lost_is_not_our_problem() -> None:
+    lost = totals(lost={"fork_entry": 3, "copy": 1})
+    assert overall([fork()], [8], 8192, lost, None) == ()
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from typing import Any
+
+import pytest
 
 from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import Rule
@@ -12,6 +15,7 @@ from forktrace.tracer.layout import (
     EXEC_EVENT,
     FORK_EVENT,
     LOST_STAGES,
+    SOURCES,
     VMA_EVENT,
     Child,
     CommCost,
@@ -92,6 +96,42 @@ def test_a_fork_that_lost_its_end_leaves_no_vmas_to_the_next_one() -> None:
     assert [vma.start for vma in fork.details] == [8192]
 
 
+def test_vmas_of_forks_that_never_end_are_forgotten() -> None:
+    lost = [
+        VmaEvent(type=VMA_EVENT, tid=tid, fork_start_ns=1, start=4096)
+        for tid in range(100, 2100)
+    ]
+    early, late = forks_of(
+        *lost,
+        slot(tid=100, details=1, start_ns=1),
+        slot(tid=2099, details=1, start_ns=1),
+    )
+    assert early.details == ()
+    assert late.details is not None
+    assert [vma.start for vma in late.details] == [4096]
+
+
+def test_the_time_of_a_fork_follows_the_clock_when_it_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (before,) = forks_of(slot(start_ns=5))
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 3600 * 10**9)
+    (after,) = forks_of(slot(start_ns=5))
+    assert 3599 < (after.time_ns - before.time_ns) / 1e9 < 3700
+
+
+def test_a_silent_branch_is_no_disagreement_where_its_probe_was_left_out() -> None:
+    raw = LAYOUT.KernelTotals()
+    raw.disagree[SOURCES.index("branch")] = 5
+    raw.lost[LOST_STAGES.index("witness")] = 2
+    totals = totals_of(raw, [], NAMING, missed={"witness_branch": 6})
+    assert totals.decision_checks["branch", "disagree"] == 1
+    assert totals.lost["witness"] == 2 + 4
+    totals = totals_of(raw, [], NAMING, missed={"witness_branch": 1})
+    assert totals.decision_checks["branch", "disagree"] == 5
+
+
 def test_a_childs_exec_is_told_with_what_it_threw_away() -> None:
     child = Child(
         type=EXEC_EVENT, pid=9, parent=5, after_ns=70, copy_ns=3, page_table_bytes=4096
@@ -116,7 +156,7 @@ def test_totals_show_every_single_bit_from_the_start() -> None:
 
 
 def test_totals_are_those_of_the_kernel() -> None:
-    raw = LAYOUT.KernelTotals(forks_ok=3, forks_failed=1, skip=2, observed_forks=1)
+    raw = LAYOUT.KernelTotals(forks_ok=3, forks_failed=1, skip=2)
     raw.lost[8], raw.agree[2], raw.disagree[1] = 7, 8, 9
     raw.rows[GUARD].vmas = 6
     totals = totals_of(raw, [], NAMING)
