@@ -70,10 +70,10 @@ class Vma:
         """Return what ``to_json`` made this of."""
         trigger = record["trigger"]
         return cls(
-            start=int(text_of(record, "start"), 16),
-            end=int(text_of(record, "end"), 16),
-            src_flags=int(text_of(record, "src_flags"), 16),
-            dst_flags=int(text_of(record, "dst_flags"), 16),
+            start=hex_of(record, "start"),
+            end=hex_of(record, "end"),
+            src_flags=hex_of(record, "src_flags"),
+            dst_flags=hex_of(record, "dst_flags"),
             flags=tuple(map(str, record["flags"])),
             anon_vma=bool(record["anon_vma"]),
             decision=cast(Decision, text_of(record, "decision")),
@@ -358,6 +358,14 @@ def number_of(record: Mapping[str, Any], key: str) -> int:
     value = record[key]
     if type(value) is not int or not 0 <= value < _BEYOND:
         raise ValueError(f"{key} is no number of 64 bits: {value!r:.40}")
+    return value
+
+
+def hex_of(record: Mapping[str, Any], key: str) -> int:
+    """Return an address or flags written in hex, or raise ValueError."""
+    value = int(text_of(record, key), 16)
+    if not 0 <= value < _BEYOND:
+        raise ValueError(f"{key} is no number of 64 bits: {record[key]:.40}")
     return value
 
 

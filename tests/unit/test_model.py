@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from forktrace.model import Exec, ExecDiscards, Fork, VmaCounts
+from forktrace.model import Exec, ExecDiscards, Fork, Vma, VmaCounts
 from tests.unit.recording import strategies
+from tests.unit.recording.samples import vma
 
 FORK = Fork(1, 2, 2, "sh", 3, "/", "ok", None, 4, 5, 6, VmaCounts(7), ()).to_json()
 
@@ -59,6 +60,15 @@ def test_discards_come_back_from_json() -> None:
 def test_what_no_fork_could_have_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         Fork.from_json({**FORK, **wrong})
+
+
+@pytest.mark.parametrize("key", ["start", "end", "src_flags", "dst_flags"])
+@pytest.mark.parametrize("text", ["f" * 300, f"{1 << 64:x}", "-1", "0xyz", ""])
+def test_what_no_vma_could_have_is_refused(key: str, text: str) -> None:
+    record = vma(0x1000, "anon_vma", 1).to_json()
+    assert Vma.from_json({**record, key: f"{(1 << 64) - 1:#x}"})
+    with pytest.raises(ValueError, match=f"^{key} is no|invalid literal"):
+        Vma.from_json({**record, key: text})
 
 
 @pytest.mark.parametrize("key", [key for key in FORK if key != "schema"])
