@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import math
+import threading
 import urllib.request
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,11 +23,15 @@ from forktrace.errors import ForktraceError
 DEFAULT = "http://127.0.0.1:19435/metrics"
 """Where ``forktrace run`` serves metrics, looked at quietly unless told otherwise."""
 
-_QUIET_SECONDS, _PATIENCE_SECONDS = 0.5, 5.0
-_MOST_BYTES = 256 << 20
+_QUIET_SECONDS, _PATIENCE_SECONDS = 0.5, 30.0
+_QUIET_BYTES, _MOST_BYTES = 4 << 20, 256 << 20
+_SILENCE_SECONDS = 5.0
 
-_UNUSABLE = (ValueError, KeyError, TypeError, OverflowError)
-"""What text that is not ours comes to; OverflowError where numbers are infinite."""
+_ABSURD_NS = 1e15
+"""More than a VMA or a byte ever costs: eleven days."""
+
+_UNUSABLE = (ValueError, LookupError, TypeError, ArithmeticError, RecursionError)
+"""What text that is not ours comes to: of another shape, infinite, or too deep."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,11 @@ def read(where: str | None) -> Measured | None:
     """
     if where is None:
         try:
-            return fit(_observations(_fetch(DEFAULT, _QUIET_SECONDS)), DEFAULT)
+            return _learn(_fetch(DEFAULT, _QUIET_SECONDS, _QUIET_BYTES), DEFAULT)
         except (ForktraceError, *_UNUSABLE):
             return None
     try:
-        found = fit(_observations(_content(where)), where)
+        found = _learn(_content(where), where)
     except _UNUSABLE:
         raise ForktraceError(
             f"{where} is neither forktrace's metrics nor its JSON lines.",
@@ -106,9 +111,19 @@ def fit(observations: Iterable[Observation], source: str) -> Measured | None:
     return Measured(0.0, b / bb, source) if bb else Measured(v / vv, 0.0, source)
 
 
+def _learn(text: str, source: str) -> Measured | None:
+    """Return what a text tells; raises one of _UNUSABLE where it is not ours."""
+    found = fit(_observations(text), source)
+    if found and not all(
+        0 <= cost < _ABSURD_NS for cost in (found.ns_per_vma, found.ns_per_byte)
+    ):
+        raise ValueError
+    return found
+
+
 def _content(where: str) -> str:
     if where.startswith(("http://", "https://")):
-        return _fetch(where, _PATIENCE_SECONDS)
+        return _fetch(where, _PATIENCE_SECONDS, _MOST_BYTES)
     try:
         with Path(where).open("rb") as file:
             return file.read(_MOST_BYTES).decode()
@@ -116,15 +131,28 @@ def _content(where: str) -> str:
         raise ForktraceError(f"{where} cannot be read: {error.strerror}.") from None
 
 
-def _fetch(url: str, patience: float) -> str:
+def _fetch(url: str, patience: float, most: int) -> str:
+    """Return what a URL answers within ``patience`` seconds, ``most`` bytes of it."""
     # Not by a proxy: the host that measured is near.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=patience) as answer:
-            return str(answer.read(_MOST_BYTES).decode())
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise ForktraceError(f"{url} does not answer: {reason}.") from None
+    came: list[str] = []
+    reason: list[object] = []
+
+    def fetch() -> None:
+        try:
+            with opener.open(url, timeout=min(patience, _SILENCE_SECONDS)) as answer:
+                came.append(answer.read(most).decode())
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reason.append(getattr(error, "reason", None) or error)
+
+    # A socket's time limit starts anew with each byte; that of a join is for all.
+    thread = threading.Thread(target=fetch, daemon=True)
+    thread.start()
+    thread.join(patience)
+    if not came:
+        why = reason[0] if reason else "timed out"
+        raise ForktraceError(f"{url} does not answer: {why}.")
+    return came[0]
 
 
 def _observations(text: str) -> Sequence[Observation]:

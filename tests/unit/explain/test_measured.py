@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -82,11 +84,18 @@ def test_lines_of_trace_in_a_file(tmp_path: Path) -> None:
 
 class Metrics(BaseHTTPRequestHandler):
     content = METRICS
+    pause = 0.0
 
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(self.content.encode())
+        if not self.pause:
+            self.wfile.write(self.content.encode())
+            return
+        with suppress(OSError):  # whoever asked has gone
+            for letter in self.content:
+                self.wfile.write(letter.encode())
+                time.sleep(self.pause)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -115,30 +124,70 @@ def test_the_hosts_own_are_looked_at_quietly(
     assert measured.read(None) is None
 
 
+NOT_OURS = [
+    '{"error": "not found"}',
+    '{"triggers": [1]}',
+    '{"triggers": [[]]}',
+    "{}\n[1]",
+    "{broken",
+    '{"schema": 1}\n',
+    '{"a":' + 100_000 * "[",
+    "root:x:0:0::/root:/bin/sh\n",
+    METRICS.replace(" 100\n", " +Inf\n"),
+    METRICS.replace(" 40000\n", " 1e308\n").replace(" 0.00014\n", " 1e-20\n"),
+    METRICS.replace(" 0.00014\n", " +Inf\n"),
+    METRICS.replace(" 0.00014\n", " NaN\n"),
+    METRICS.replace(" 40000\n", " NaN\n"),
+    fork_line(10, 0).replace(" 10,", " Infinity,"),
+    fork_line(10, 0).replace(" 10,", " NaN,"),
+    fork_line(10, 0).replace(" 10,", f" 1{400 * '0'},"),
+    fork_line(10, 0).replace(" 10000,", f" 1{100 * '0'},"),
+]
+"""What another program may serve at forktrace's port, or a wrong file hold."""
+
+
+def end(value: str | bytes) -> str:
+    return repr(value[-20:])
+
+
+@pytest.mark.parametrize("content", NOT_OURS, ids=end)
 def test_the_hosts_own_are_left_when_they_make_no_sense(
+    served: str, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    monkeypatch.setattr(measured, "DEFAULT", served)
+    monkeypatch.setattr(Metrics, "content", content)
+    assert measured.read(None) is None
+
+
+def test_the_hosts_own_are_left_when_they_come_by_drops(
     served: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measured, "DEFAULT", served)
-    monkeypatch.setattr(Metrics, "content", METRICS.replace(" 100\n", " +Inf\n"))
+    monkeypatch.setattr(Metrics, "content", METRICS[:20])
+    monkeypatch.setattr(Metrics, "pause", 0.1)
+    began = time.monotonic()
     assert measured.read(None) is None
+    assert time.monotonic() - began < 1.5
+
+
+def test_a_url_that_answers_by_drops_is_one_line(
+    served: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measured, "_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(Metrics, "content", METRICS[:20])
+    monkeypatch.setattr(Metrics, "pause", 0.1)
+    with pytest.raises(ForktraceError, match="does not answer: timed out"):
+        measured.read(served)
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"", "holds no measured copy"),
-        (b"root:x:0:0::/root:/bin/sh\n", "neither"),
-        (b'{"schema": 1}\n', "neither"),
-        (b"{broken", "neither"),
         (b"\xff\xfe\x00", "neither"),
-        (METRICS.replace(" 100\n", " +Inf\n").encode(), "neither"),
-        (METRICS.replace(" 40000\n", " NaN\n").encode(), "neither"),
-        (METRICS.replace(" 0.00014\n", " +Inf\n").encode(), "neither"),
-        (METRICS.replace(" 0.00014\n", " NaN\n").encode(), "neither"),
-        (fork_line(10, 0).replace(" 10,", " Infinity,").encode(), "neither"),
-        (fork_line(10, 0).replace(" 10,", " NaN,").encode(), "neither"),
-        (fork_line(10, 0).replace(" 10,", f" 1{400 * '0'},").encode(), "neither"),
+        *((content.encode(), "neither") for content in NOT_OURS),
     ],
+    ids=end,
 )
 def test_other_files_are_told_apart(tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "file"
