@@ -21,7 +21,8 @@ def parse_address(address: str) -> tuple[str, int]:
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or (":" in host and not bracketed):
         raise _bad(address)
-    with suppress(ValueError):
+    with suppress(ValueError):  # UnicodeError is one
+        host.encode("idna")  # as getaddrinfo() does
         number = int(port)
         if port.isdecimal() and number <= 65535:
             return (host[1:-1] if bracketed else host), number
@@ -37,8 +38,10 @@ def listen(address: str) -> socket.socket:
     try:
         if host in ("", "::"):
             return _listen_everywhere(port)
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # An IPv6 address has a scope too, where it is of one link.
+        family, where = found[0], found[4]
+        return socket.create_server(where, family=family, backlog=_BACKLOG)
     except OSError as error:
         # create_server appends the address to the text, strerror(3) is shorter.
         reason = error.strerror or str(error)

@@ -27,7 +27,7 @@ def test_good_addresses(address: str, expected: tuple[str, int]) -> None:
 @pytest.mark.parametrize(
     "address",
     ["", "19435", "localhost", "host:", "host:http", "host:65536", "host:-1", "::1:80",
-     "host:1_0", "host:²"],
+     "host:1_0", "host:²", ".a:80", f"{70 * 'a'}:80", "\udcff:80"],
 )  # fmt: skip
 def test_bad_addresses_are_wrong_usage(address: str) -> None:
     with pytest.raises(UsageError, match="is not an address to listen on"):
@@ -48,6 +48,13 @@ def test_a_port_in_use_is_one_clear_line() -> None:
 def test_an_address_of_another_machine_is_one_clear_line() -> None:
     with pytest.raises(ForktraceError, match="Cannot assign requested address"):
         listen("192.0.2.1:19435")
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+def test_an_address_of_a_link_keeps_its_scope() -> None:
+    # Without one the kernel says EINVAL; the loopback has no such address.
+    with pytest.raises(ForktraceError, match="Cannot assign requested address"):
+        listen("[fe80::1%lo]:0")
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
