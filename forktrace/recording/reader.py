@@ -23,8 +23,9 @@ Record = Union[Fork, Mappings, Exec, Progress, Summary]
 
 _CHUNK = 256 << 10
 _LONGEST_HEADER = 64 << 10
-# A fork of a process with as many VMAs as sysctl allows takes some 16 MB.
-_LONGEST_LINE = 1 << 30
+# A VMA takes some 250 bytes, at most 400: a process with the usual 65,530 at most 26 MB.
+# Some distributions set vm.max_map_count to a million.
+_LONGEST_LINE = 256 << 20
 _WHAT_FITS = "forktrace report reads what forktrace record -o FILE wrote."
 
 # Of a million lines, finding out their encoding would take a while.
@@ -89,6 +90,8 @@ class Recording:
         """Yield what was recorded, once; a kind of line unknown to us is left out."""
         for line in self._lines:
             self._number += 1
+            if line is None:
+                continue
             if self.summary:
                 raise self._damaged("there is more behind its end")
             try:
@@ -143,24 +146,31 @@ def _open(path: Path) -> BinaryIO:
         ) from None
 
 
-def _lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
+def _lines(path: Path, file: BinaryIO) -> Iterator[bytes | None]:
     """Yield each whole line; one that was cut off at the end of the file is left out.
 
+    None stands for a line longer than any that record writes, which is not kept.
     Raises ForktraceError when this is no gzip file, or a damaged one.
     """
-    rest = b""
+    # A line may come in many pieces, to be joined once.
+    pieces: list[bytes] = []
+    length = 0
     most = _LONGEST_HEADER
     for text in _text(path, file):
         first, *others = text.split(b"\n")
-        # Mostly a line is whole within one piece.
-        rest += first
-        if len(rest) > most:
+        length += len(first)
+        if length <= most:
+            pieces.append(first)
+        elif most == _LONGEST_HEADER:
             raise ForktraceError(f"{path} is not a recording.", _WHAT_FITS)
+        else:
+            pieces.clear()
         if not others:
             continue
-        yield rest
+        yield b"".join(pieces) if length <= most else None
         most = _LONGEST_LINE
-        rest = others.pop()
+        pieces = [others.pop()]
+        length = len(pieces[0])
         yield from others
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from tests.unit.recording.samples import (
     PROGRESS,
     SUMMARY,
     fork,
+    vma,
     write,
 )
 
@@ -72,6 +75,45 @@ def test_lines_longer_than_a_piece_are_put_together(
     whole = read(path)
     monkeypatch.setattr(reader, "_CHUNK", 7)
     assert read(path) == whole
+
+
+def test_a_line_in_many_pieces_takes_time_in_proportion(tmp_path: Path) -> None:
+    def seconds(length: int) -> float:
+        text = lines(HEADER.to_json()) + b'"' + b" " * length + b'"'
+        (tmp_path / "r").write_bytes(gzip.compress(text, 1))
+        began = time.process_time()
+        read(tmp_path / "r")
+        return time.process_time() - began
+
+    seconds(1 << 20)
+    # Adding each piece to what is there would make it a hundred times as long.
+    assert seconds(200 << 20) < 40 * max(seconds(20 << 20), 0.01)
+
+
+def test_a_line_longer_than_any_fork_takes_is_left_out_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = b"x" * (64 << 20)
+    good = lines(PROGRESS.to_json())
+    text = lines(HEADER.to_json()) + odd + b"\n" + good + odd + b"\n" + b"{}\n"
+    (tmp_path / "r").write_bytes(gzip.compress(text, 1))
+    monkeypatch.setattr(reader, "_LONGEST_LINE", 1 << 20)
+    tracemalloc.start()
+    try:
+        with Recording(tmp_path / "r") as recording:
+            records = recording.records()
+            assert next(records) == PROGRESS
+            with pytest.raises(ForktraceError, match="is damaged at line 5"):
+                next(records)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 << 20
+
+
+def test_the_fork_of_a_process_with_a_million_vmas_is_read() -> None:
+    one = json.dumps(vma(0x7FFF_FFFF_F000, "anon_vma", 10**9).to_json())
+    assert len(one) * 1_000_000 < reader._LONGEST_LINE
 
 
 def test_cut_anywhere_it_is_read_up_to_there(tmp_path: Path) -> None:
