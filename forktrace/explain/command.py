@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 
@@ -93,15 +92,9 @@ def _running() -> tuple[Rule, FlagNames, str]:
 
     Nothing that tracing needs is asked for: without BTF or kallsyms a table must do.
     """
-    release = os.uname().release
     try:
         with Btf.of_running_kernel() as btf:
             kernel = RunningKernel.read(btf)
     except ForktraceError:
-        try:
-            kernel = RunningKernel.read(None)
-        except OSError:
-            return rule_of_release(release), FlagNames.of(release, {}), release
-    except OSError:
-        return rule_of_release(release), FlagNames.of(release, {}), release
+        kernel = RunningKernel.read(None)
     return kernel.rule, kernel.names, kernel.release

@@ -208,7 +208,8 @@ def _functions(root: Path) -> Check:
             "functions",
             False,
             "/proc/kallsyms cannot be read",
-            "Boot a kernel built with CONFIG_KALLSYMS=y.",
+            "Boot a kernel built with CONFIG_KALLSYMS=y, or mount all of /proc "
+            "(ProcSubset=all in a unit of systemd).",
         )
     missing = [name for name in _FUNCTIONS if name not in symbols]
     if missing:

@@ -26,9 +26,12 @@ class RunningKernel:
 
     @classmethod
     def read(cls, btf: Btf | None) -> RunningKernel:
-        """Ask the running kernel; without its BTF the rule may come from a table."""
+        """Ask the running kernel; without BTF or kallsyms a table may tell the rule."""
         uname = os.uname()
-        symbols = Symbols.read(*NEEDED)
+        try:
+            symbols = Symbols.read(*NEEDED)
+        except OSError:  # /proc is not mounted, or only with processes in it
+            symbols = Symbols()
         return cls(
             release=uname.release,
             machine=uname.machine,
