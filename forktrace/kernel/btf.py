@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from forktrace import libbpf
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 VMLINUX = "/sys/kernel/btf/vmlinux"
+MAGIC = (0xEB9F).to_bytes(2, sys.byteorder)
+"""How it begins, include/uapi/linux/btf.h."""
 
 # Kinds of a BTF type, include/uapi/linux/btf.h.
 _STRUCT, _UNION, _ENUM = 4, 5, 6

@@ -164,12 +164,24 @@ def _jit(root: Path) -> Check:
 
 
 def _btf(root: Path) -> Check:
-    ok = (root / btf.VMLINUX.lstrip("/")).exists()
+    path = root / btf.VMLINUX.lstrip("/")
+    if not path.exists():
+        return Check(
+            "btf",
+            False,
+            "this kernel has no BTF",
+            "Boot a kernel built with CONFIG_DEBUG_INFO_BTF=y.",
+        )
+    try:
+        with path.open("rb") as file:
+            ok = file.read(len(btf.MAGIC)) == btf.MAGIC
+    except OSError:
+        ok = False
     return Check(
         "btf",
         ok,
-        "the kernel describes its structs" if ok else "this kernel has no BTF",
-        "" if ok else "Boot a kernel built with CONFIG_DEBUG_INFO_BTF=y.",
+        "the kernel describes its structs" if ok else f"no BTF is in {btf.VMLINUX}",
+        "" if ok else f"Unmount what hides it: umount {btf.VMLINUX}",
     )
 
 

@@ -10,24 +10,25 @@ import pytest
 
 from forktrace.errors import EXIT_UNSUPPORTED, Unsupported
 from forktrace.kernel import host
+from forktrace.kernel.btf import MAGIC
 
 if TYPE_CHECKING:
     from forktrace.kernel.host import Check
 
-GOOD = {
+GOOD: dict[str, str | bytes] = {
     "proc/self/status": "Name:\tpython\nCapEff:\t000001ffffffffff\n",
     "proc/kallsyms": "0000000000000000 T copy_page_range\n"
     "0000000000000000 T kernel_clone\n",
     "proc/sys/kernel/unprivileged_bpf_disabled": "2\n",
     "proc/sys/net/core/bpf_jit_enable": "1\n",
     "sys/bus/event_source/devices/kprobe/type": "8\n",
-    "sys/kernel/btf/vmlinux": "",
+    "sys/kernel/btf/vmlinux": MAGIC,
     "sys/kernel/debug/kprobes/enabled": "1\n",
     "sys/kernel/security/lockdown": "none [integrity] confidentiality\n",
 }
 
 
-def checks(tmp_path: Path, **changes: str | None) -> dict[str, Check]:
+def checks(tmp_path: Path, **changes: str | bytes | None) -> dict[str, Check]:
     """Check a host with the files of GOOD, some changed or missing (None).
 
     A keyword names the last part of a path.
@@ -37,7 +38,7 @@ def checks(tmp_path: Path, **changes: str | None) -> dict[str, Check]:
         new = changes.get(path.name, content)
         if new is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(new)
+            path.write_bytes(new if isinstance(new, bytes) else new.encode())
     return {check.name: check for check in host.check_host(tmp_path)}
 
 
@@ -55,6 +56,8 @@ def test_a_good_host_passes(tmp_path: Path) -> None:
         ("kprobes", "enabled", "0\n", "echo 1"),
         ("bpf", "unprivileged_bpf_disabled", None, "CONFIG_BPF_SYSCALL"),
         ("btf", "vmlinux", None, "CONFIG_DEBUG_INFO_BTF"),
+        ("btf", "vmlinux", "", "umount"),
+        ("btf", "vmlinux", "\x7fELF", "umount"),
         ("functions", "kallsyms", None, "CONFIG_KALLSYMS"),
         ("functions", "kallsyms", "0000000000000000 T copy_page_range\n", "5.10"),
         ("jit", "bpf_jit_enable", "0\n", "bpf_jit_enable"),
