@@ -43,14 +43,12 @@ class Terminal:
         self.before = termios.tcgetattr(theirs)
         self.resize(rows, columns)
         self.process = subprocess.Popen(
-            [*FORKTRACE, *arguments],
+            # In the terminal's foreground, as what a shell starts is.
+            ["setsid", "--ctty", *FORKTRACE, *arguments],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
             env={**os.environ, "TERM": "xterm"},
-            start_new_session=True,
-            # In its foreground, as what a shell starts is.
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         self._theirs = theirs
         self.shown = b""
