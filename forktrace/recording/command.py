@@ -162,7 +162,7 @@ def _begin(session: Session, writer: Writer, options: Options) -> None:
     try:
         writer.flush()
     except (Full, OSError) as error:
-        options.path.unlink()
+        writer.abandon()
         raise ForktraceError(
             f"Nothing can be written to {options.path}: the disk is full."
             if isinstance(error, Full)

@@ -23,8 +23,8 @@ Record = Union[Fork, Mappings, Exec, Progress, Summary]
 
 _CHUNK = 256 << 10
 _LONGEST_HEADER = 64 << 10
-# A VMA takes some 250 bytes, at most 400: a process with the usual 65,530 at most 26 MB.
-# Some distributions set vm.max_map_count to a million.
+# A VMA takes some 250 bytes, at most 400: the 65,530 that are usually allowed 26 MB at
+# most. Some distributions set vm.max_map_count to a million.
 _LONGEST_LINE = 256 << 20
 _WHAT_FITS = "forktrace report reads what forktrace record -o FILE wrote."
 
@@ -66,12 +66,8 @@ class Recording:
             raise ForktraceError(
                 f"{self.path} was cut off before anything was recorded."
             )
-        try:
-            record = json.loads(line)
-            foreign = record.get("format") != FORMAT
-        except (ValueError, AttributeError, RecursionError):
-            foreign = True
-        if foreign:
+        record = _header(line)
+        if record is None:
             raise ForktraceError(f"{self.path} is not a recording.", _WHAT_FITS)
         version = record.get("version")
         if not isinstance(version, int) or version > VERSION:
@@ -131,6 +127,26 @@ class Recording:
     def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
+
+
+def is_recording(path: Path) -> bool:
+    """Tell whether a file begins as recordings do, of whatever version."""
+    with _open(path) as file:
+        try:
+            line = next(_lines(path, file), None)
+        except ForktraceError:
+            return False
+    return line is not None and _header(line) is not None
+
+
+def _header(line: bytes) -> dict[str, Any] | None:
+    """Return a first line, or None if no recording begins like that."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    ours = isinstance(record, dict) and record.get("format") == FORMAT
+    return record if ours else None
 
 
 def _open(path: Path) -> BinaryIO:

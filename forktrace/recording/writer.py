@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from forktrace.errors import ForktraceError, UsageError
+from forktrace.recording.reader import is_recording
 
 FLUSH_SECONDS = 1.0
 _FLUSH_BYTES = 1 << 20
@@ -25,8 +26,6 @@ _FLUSH_BYTES = 1 << 20
 _RESERVE = 16 << 10
 SMALLEST = 64 << 10
 """The least that a recording can be bounded to, in bytes."""
-
-_MAGIC = b"\x1f\x8b"
 
 
 class Full(Exception):
@@ -41,25 +40,44 @@ class Full(Exception):
 def check_place(path: Path) -> None:
     """Raise UsageError if a recording must not be written to ``path``.
 
-    What is there already is moved away, so it has to be a recording, or empty.
+    What is there becomes ``path``.old, so both have to be recordings, or empty.
     """
     if not path.parent.is_dir():
         raise UsageError(
             f"There is no folder {path.parent}.", "Make it, or name another."
         )
+    _check_file(path)
+    if not path.exists() or not path.stat().st_size:
+        return
+    old = _old(path)
+    _check_file(old)
+    if old.exists() and old.samefile(path):
+        raise UsageError(f"{path} and {old} are the same file.", "Name another file.")
+
+
+def _old(path: Path) -> Path:
+    """Return where to a recording is moved when another takes its place."""
+    return path.with_name(f"{path.name}.old")
+
+
+def _check_file(path: Path) -> None:
+    """Raise UsageError if something is there that is not ours to replace."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return
     try:
         found = path.stat()
     except FileNotFoundError:
-        return
+        raise UsageError(
+            f"{path} is a symbolic link to nothing.", "Remove it, or name another file."
+        ) from None
     if stat.S_ISDIR(found.st_mode):
-        raise UsageError(f"{path} is a directory.", "Name a file.")
+        raise UsageError(f"{path} is a directory.", "Name another file.")
     if not stat.S_ISREG(found.st_mode):
         raise UsageError(f"{path} is not a regular file.", "Name a file on a disk.")
-    with path.open("rb") as existing:
-        if existing.read(2) not in (_MAGIC, b""):
-            raise UsageError(
-                f"{path} exists and is not a recording.", "Name another file."
-            )
+    if found.st_size and not is_recording(path):
+        raise UsageError(f"{path} exists and is not a recording.", "Name another file.")
 
 
 class Writer:
@@ -78,12 +96,17 @@ class Writer:
         check_place(path)
         self.moved: Path | None = None
         if path.exists() and path.stat().st_size:
-            self.moved = path.with_name(f"{path.name}.old")
+            self.moved = _old(path)
             path.replace(self.moved)
         elif path.exists():
             path.unlink()
         self.path = path
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError:
+            if self.moved:
+                self.moved.replace(path)
+            raise
         _give_to_sudo_user(self._file)
         self._max_bytes = max_bytes
         self._clock = clock
@@ -157,6 +180,14 @@ class Writer:
         except (Full, OSError):
             return False
         return True
+
+    def abandon(self) -> None:
+        """Remove the file, in which nothing is; what had been moved comes back."""
+        if self.moved:
+            self.moved.replace(self.path)
+            self.moved = None
+        else:
+            self.path.unlink()
 
     def close(self) -> None:
         """Close the file; what waits is not written."""

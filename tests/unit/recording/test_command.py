@@ -26,7 +26,7 @@ from forktrace.report.command import read
 from forktrace.stop import Stop
 from forktrace.tracing import Bounds
 from tests.unit.exporter.samples import totals
-from tests.unit.recording.samples import EXEC, HEADER, MS, fork, vma
+from tests.unit.recording.samples import EXEC, HEADER, MS, fork, vma, write
 
 
 @pytest.fixture(autouse=True)
@@ -255,6 +255,17 @@ def test_without_room_for_a_header_no_file_is_left(
     with pytest.raises(ForktraceError, match="the disk is full"):
         recorded([[fork(0)]])
     assert not (tmp_path / "forks.gz").exists()
+
+
+def test_without_room_for_a_header_the_recording_before_it_stays(
+    recorded: Callable[..., tuple[int, Path]], tmp_path: Path, disk: dict[str, int]
+) -> None:
+    before = write(tmp_path / "forks.gz").read_bytes()
+    disk["room"] = 10
+    with pytest.raises(ForktraceError, match="the disk is full"):
+        recorded([[fork(0)]])
+    assert os.listdir(tmp_path) == ["forks.gz"]
+    assert (tmp_path / "forks.gz").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,15 @@ import json
 import os
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from forktrace.errors import UsageError
-from forktrace.recording.writer import SMALLEST, Full, Writer
+from forktrace.recording.writer import SMALLEST, Full, Writer, check_place
+from tests.unit.recording.samples import write
 
 
 class Clock:
@@ -121,12 +123,15 @@ def test_a_disk_without_room_for_the_last_line_is_told(
 
 
 def test_a_recording_that_is_there_is_kept_as_old(tmp_path: Path) -> None:
+    older, newer = write(tmp_path / "r").read_bytes(), write(tmp_path / "s", [])
     path = tmp_path / "r"
-    path.write_bytes(gzip.compress(b'{"n":1}\n'))
-    writer = Writer(path, 1 << 30)
-    assert writer.moved == tmp_path / "r.old"
-    assert numbers(tmp_path / "r.old") == [1]
+    assert Writer(path, 1 << 30).moved == tmp_path / "r.old"
+    assert (tmp_path / "r.old").read_bytes() == older
     assert path.stat().st_size == 0
+    newer.replace(path)
+    newest = path.read_bytes()
+    assert Writer(path, 1 << 30).moved == tmp_path / "r.old"
+    assert (tmp_path / "r.old").read_bytes() == newest
 
 
 def test_an_empty_file_is_just_taken(tmp_path: Path) -> None:
@@ -151,11 +156,89 @@ def test_who_said_sudo_gets_the_file(
     assert (found.st_uid, found.st_gid) == (1234, 5678)
 
 
-def test_a_file_that_is_no_recording_is_not_touched(tmp_path: Path) -> None:
-    (tmp_path / "r").write_text("my thesis")
-    with pytest.raises(UsageError, match="not a recording"):
+@pytest.mark.parametrize("name", ["r", "r.old"])
+@pytest.mark.parametrize(
+    "thesis",
+    [
+        b"my thesis",
+        gzip.compress(b"my thesis\n"),
+        gzip.compress(b'{"format": "thesis"}\n'),
+        gzip.compress(bytes(1 << 20)),
+        gzip.compress(b"my thesis\n")[:20],
+        b"\x1f\x8b",
+    ],
+    ids=["text", "gzip", "JSON", "zeros", "cut", "magic"],
+)
+def test_a_file_that_is_no_recording_is_not_touched(
+    tmp_path: Path, name: str, thesis: bytes
+) -> None:
+    recording = write(tmp_path / "r").read_bytes()
+    (tmp_path / name).write_bytes(thesis)
+    with pytest.raises(UsageError, match="exists and is not a recording") as refusal:
+        check_place(tmp_path / "r")
+    assert f"{tmp_path / name} " in refusal.value.message
+    with pytest.raises(UsageError):
         Writer(tmp_path / "r", 1 << 30)
-    assert (tmp_path / "r").read_text() == "my thesis"
+    assert (tmp_path / name).read_bytes() == thesis
+    assert name == "r" or (tmp_path / "r").read_bytes() == recording
+
+
+@pytest.mark.parametrize("name", ["r", "r.old"])
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (Path.mkdir, "is a directory"),
+        (os.mkfifo, "is not a regular file"),
+        (lambda path: path.symlink_to("nowhere"), "is a symbolic link to nothing"),
+        (lambda path: path.symlink_to("thesis"), "exists and is not a recording"),
+    ],
+    ids=["directory", "fifo", "dangling", "link"],
+)
+def test_what_is_no_file_is_told_before_anything_is_moved(
+    tmp_path: Path, name: str, make: Callable[[Path], None], said: str
+) -> None:
+    (tmp_path / "thesis").write_text("my thesis")
+    if name != "r":
+        write(tmp_path / "r")
+    make(tmp_path / name)
+    with pytest.raises(UsageError, match=said) as refusal:
+        check_place(tmp_path / "r")
+    assert refusal.value.message.startswith(f"{tmp_path / name} ")
+    assert sorted(os.listdir(tmp_path)) == sorted({"r", name, "thesis"})
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_recording_is_not_moved_onto_itself(
+    tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    link(write(tmp_path / "r.old"), tmp_path / "r")
+    with pytest.raises(UsageError, match="are the same file"):
+        check_place(tmp_path / "r")
+
+
+def test_what_is_no_old_recording_matters_only_if_one_is_moved_there(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "r.old").write_text("my thesis")
+    assert Writer(tmp_path / "r", 1 << 30).moved is None
+
+
+def test_where_no_file_can_be_made_the_recording_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "r")
+    before, whole = path.read_bytes(), os.open
+
+    def full(where: Path, flags: int, *mode: int) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.ENOSPC, "full")
+        return whole(where, flags, *mode)
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(OSError, match="full"):
+        Writer(path, 1 << 30)
+    assert os.listdir(tmp_path) == ["r"]
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("place", [".", "missing/r", "/dev/null"])
