@@ -147,6 +147,12 @@ class Status:
     page_table_bytes: int | None
 
 
+def require_mounted() -> None:
+    """Raise Unsupported where there is no /proc."""
+    if not Path("/proc/self").exists():
+        raise Unsupported("/proc is not mounted.", "Run: mount -t proc proc /proc")
+
+
 def read_status(pid: int | str = "self") -> Status:
     """Return the status of a process; a thread's id stands for its process.
 
@@ -263,8 +269,7 @@ def _read(pid: int | str, name: str) -> str:
 
 def _missing(path: Path) -> ForktraceError:
     """Say why a file of a process is not there."""
-    if not Path("/proc/self").exists():
-        return Unsupported("/proc is not mounted.", "Run: mount -t proc proc /proc")
+    require_mounted()
     if path.name == "smaps" and not Path("/proc/self/smaps").exists():
         return Unsupported(
             "This kernel has no /proc/PID/smaps.",

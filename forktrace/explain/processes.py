@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from forktrace.errors import ForktraceError
 from forktrace.explain.predict import Forecast
 from forktrace.explain.process import Process
-from forktrace.procfs import NotPermitted, Status, read_status
+from forktrace.procfs import NotPermitted, Status, read_status, require_mounted
 
 PATIENCE_SECONDS = 10.0
 
@@ -50,8 +50,9 @@ def rank(
     """Return the ``limit`` processes whose forks would cost most.
 
     ``look`` makes a candidate of a process. ``patience``: seconds after which no
-    further process is looked at.
+    further process is looked at. Raises Unsupported without /proc.
     """
+    require_mounted()
     everybody = sorted(_statuses(), key=lambda status: -(status.page_table_bytes or 0))
     until = time.monotonic() + patience
     found: list[Candidate] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,23 @@ def test_a_kernel_thread() -> None:
     if Path("/proc/2/comm").read_text() != "kthreadd\n":
         pytest.skip("kernel threads are not in this PID namespace")
     assert "it is a kernel thread" in refused(2).message
+
+
+@pytest.mark.parametrize("words", ["1", "--all"])
+def test_without_proc_it_is_told_what_to_mount(words: str) -> None:
+    hide = 'mount -t tmpfs none /proc && exec "$@"'
+    command = [sys.executable, "-m", "forktrace", "explain", words]
+    made = subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", hide, "sh", *command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if "forktrace" not in made.stderr + made.stdout and made.returncode == 1:
+        pytest.skip(f"no mount namespace of its own: {made.stderr}")
+    assert made.stderr.startswith("forktrace: /proc is not mounted.\n")
+    assert (made.returncode, made.stdout) == (3, "")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to become someone else")
