@@ -255,7 +255,8 @@ def _parse_vma(block: list[str]) -> SmapsVma:
 def _read(pid: int | str, name: str) -> str:
     path = Path("/proc") / str(pid) / name
     try:
-        return os.fsdecode(path.read_bytes())
+        # As decode_comm() does, so that a process has one name in every command.
+        return path.read_bytes().decode("utf-8", "backslashreplace")
     except FileNotFoundError:
         raise _missing(path) from None
     except ProcessLookupError:

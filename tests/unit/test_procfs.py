@@ -12,6 +12,7 @@ import pytest
 
 from forktrace import procfs
 from forktrace.errors import ForktraceError
+from forktrace.text import decode_comm
 
 SAMPLE = """\
 2000000000-2000010000 rw-s 0001f000 00:01 1026                           /dev/zero (deleted)
@@ -103,6 +104,16 @@ def test_the_status_of_a_thread_is_that_of_its_process() -> None:
     finally:
         done.set()
         thread.join()
+
+
+def test_a_name_is_decoded_as_the_kernels_own_is() -> None:
+    comm = Path("/proc/self/comm")
+    before, raw = comm.read_bytes(), b"caf\xe9 \xc3\xa9"
+    comm.write_bytes(raw)
+    try:
+        assert procfs.read_status().comm == decode_comm(raw) == "caf\\xe9 \u00e9"
+    finally:
+        comm.write_bytes(before.rstrip(b"\n"))
 
 
 def test_no_such_process() -> None:
