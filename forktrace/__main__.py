@@ -35,38 +35,47 @@ def _with_command(words: list[str]) -> list[str]:
     return words
 
 
-# typer's own name for what is wrong with a command line is not public; the base of
-# its public BadParameter is.
-_CommandLineError: Any = typer.BadParameter.__mro__[1]
-
-
 def _status(words: list[str]) -> int:
     """Run a command and return its exit status."""
     try:
         # typer hands an exit's status back; a command itself returns nothing.
         status = app(words, standalone_mode=False)
         sys.stdout.flush()
-    except ForktraceError as error:
-        return _complain(error, debug="--debug" in words)
     except (BrokenPipeError, SystemExit):
         # The reader has seen enough, which typer makes a SystemExit of; keep the
         # interpreter from trying again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        return _complain(ForktraceError(f"{error.strerror or error}{where}."))
-    except _CommandLineError as error:
-        return _complain(UsageError(error.format_message(), "Try forktrace --help."))
     except Exception as error:
-        # A bug of ours; still no traceback unless somebody wants it.
-        told = ForktraceError(
-            f"Internal error: {type(error).__name__}: {error}",
-            "Please report it with what --debug shows.",
-            details=traceback.format_exc(),
-        )
-        return _complain(told, debug="--debug" in words)
+        return _complain(_told(error), debug="--debug" in words)
     return status if isinstance(status, int) else 0
+
+
+# typer's own name for what is wrong with a command line is not public; the base of
+# its public BadParameter is.
+_CommandLineError: Any = typer.BadParameter.__mro__[1]
+
+
+def _told(error: Exception) -> ForktraceError:
+    """Return what a user is told of the exception that is being handled."""
+    if isinstance(error, ForktraceError):
+        return error
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        return ForktraceError(f"{error.strerror or error}{where}.")
+    if isinstance(error, _CommandLineError):
+        return UsageError(error.format_message(), "Try forktrace --help.")
+    if isinstance(error, MemoryError):
+        return ForktraceError(
+            "Out of memory.",
+            "Free some, or raise the limit: ulimit -v, or memory.max of the cgroup.",
+        )
+    # A bug of ours; still no traceback unless somebody wants it.
+    return ForktraceError(
+        f"Internal error: {type(error).__name__}: {error}",
+        "Please report it with what --debug shows.",
+        details=traceback.format_exc(),
+    )
 
 
 def _complain(error: ForktraceError, *, debug: bool = False) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from forktrace import __version__
+from forktrace import __version__, diagnosis
+from forktrace.__main__ import main
 from forktrace.kernel.host import can_trace, check_host
 
 TRACEABLE = can_trace(check_host())
@@ -85,6 +86,21 @@ def test_what_is_wrong_is_said_in_two_lines(words: str, status: int) -> None:
     assert answer.stdout == ""
     assert 1 <= len(answer.stderr.splitlines()) <= 2
     assert all(line.startswith("forktrace: ") for line in answer.stderr.splitlines())
+
+
+def test_running_out_of_memory_is_said_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greedy(**_: object) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr(diagnosis, "report", greedy)
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor"])
+    assert ended.value.code == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "forktrace: Out of memory."
+    assert len(said) == 2
 
 
 @pytest.mark.skipif(TRACEABLE, reason="this host can be traced")
