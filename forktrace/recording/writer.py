@@ -8,12 +8,14 @@ written as a whole is taken back.
 from __future__ import annotations
 
 import errno
+import fcntl
 import gzip
 import json
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,48 @@ def _check_file(path: Path) -> None:
         raise UsageError(f"{path} is not a regular file.", "Name a file on a disk.")
     if found.st_size and not is_recording(path):
         raise UsageError(f"{path} exists and is not a recording.", "Name another file.")
+    with _held(path):
+        pass
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Keep other recorders off what is there; raises UsageError if one has it."""
+    try:
+        # Over NFS, only who may write can lock.
+        file = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        _lock(file, path)
+        yield
+    finally:
+        os.close(file)
+
+
+def _lock(file: int, path: Path) -> None:
+    """Lock a file until it is closed; raises UsageError if a recorder was faster."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _taken(path) from None
+    except OSError:
+        # There are file systems without locks.
+        return
+    try:
+        # Before it was locked, a recorder may have put another in its place.
+        same = os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        same = False
+    if not same:
+        raise _taken(path)
+
+
+def _taken(path: Path) -> UsageError:
+    return UsageError(
+        f"Another forktrace is recording to {path}.", "Name another file."
+    )
 
 
 class Writer:
@@ -94,19 +138,12 @@ class Writer:
     ) -> None:
         """Create the file, only for its owner; one that exists becomes ``path``.old."""
         check_place(path)
-        self.moved: Path | None = None
-        if path.exists() and path.stat().st_size:
-            self.moved = _old(path)
-            path.replace(self.moved)
-        elif path.exists():
-            path.unlink()
         self.path = path
-        try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except OSError:
-            if self.moved:
-                self.moved.replace(path)
-            raise
+        self.moved: Path | None = None
+        self._file = -1
+        with _held(path):
+            self._make_room()
+            self._create()
         _give_to_sudo_user(self._file)
         self._max_bytes = max_bytes
         self._clock = clock
@@ -116,6 +153,25 @@ class Writer:
         self.written = self.unwritten = 0
         self._written_at = clock()
         self.size = 0
+
+    def _make_room(self) -> None:
+        if self.path.exists() and self.path.stat().st_size:
+            self.moved = _old(self.path)
+            self.path.replace(self.moved)
+        else:
+            self.path.unlink(missing_ok=True)
+
+    def _create(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        try:
+            self._file = os.open(self.path, flags, 0o600)
+        except FileExistsError:
+            raise _taken(self.path) from None
+        except OSError:
+            if self.moved:
+                self.moved.replace(self.path)
+            raise
+        _lock(self._file, self.path)
 
     @property
     def forks(self) -> int:

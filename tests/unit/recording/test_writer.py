@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import gzip
 import json
 import os
@@ -16,7 +17,7 @@ import pytest
 
 from forktrace.errors import UsageError
 from forktrace.recording.writer import SMALLEST, Full, Writer, check_place
-from tests.unit.recording.samples import write
+from tests.unit.recording.samples import HEADER, write
 
 
 class Clock:
@@ -221,6 +222,63 @@ def test_what_is_no_old_recording_matters_only_if_one_is_moved_there(
 ) -> None:
     (tmp_path / "r.old").write_text("my thesis")
     assert Writer(tmp_path / "r", 1 << 30).moved is None
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["begun", "empty"])
+def test_a_file_that_is_recorded_to_is_left_to_its_recorder(
+    tmp_path: Path, *, begun: bool
+) -> None:
+    first = Writer(tmp_path / "r", 1 << 30)
+    first.add(HEADER.to_json())
+    if begun:
+        first.flush()
+    for begin in (check_place, lambda path: Writer(path, 1 << 30)):
+        with pytest.raises(UsageError, match=f"is recording to {tmp_path / 'r'}"):
+            begin(tmp_path / "r")
+    first.flush()
+    assert os.listdir(tmp_path) == ["r"]
+    first.close()
+    assert Writer(tmp_path / "r", 1 << 30).moved
+
+
+def test_nothing_is_moved_onto_a_file_that_is_recorded_to(tmp_path: Path) -> None:
+    write(tmp_path / "r")
+    first = Writer(tmp_path / "r.old", 1 << 30)
+    with pytest.raises(UsageError, match=r"is recording to .*r\.old"):
+        check_place(tmp_path / "r")
+    first.close()
+    check_place(tmp_path / "r")
+
+
+def test_of_two_that_begin_at_once_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let the second take the file between the first's making and locking it."""
+    path, whole, writers = tmp_path / "r", os.open, []
+
+    def interrupted(where: Path, flags: int, *mode: int) -> int:
+        file = whole(where, flags, *mode)
+        if flags & os.O_CREAT:
+            monkeypatch.undo()
+            writers.append(Writer(path, 1 << 30))
+        return file
+
+    monkeypatch.setattr(os, "open", interrupted)
+    with pytest.raises(UsageError, match="Another forktrace is recording"):
+        Writer(path, 1 << 30)
+    writers[0].add(HEADER.to_json())
+    writers[0].flush()
+    assert path.stat().st_size == writers[0].size
+
+
+def test_where_there_are_no_locks_it_is_recorded_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    assert Writer(write(tmp_path / "r"), 1 << 30).moved
 
 
 def test_where_no_file_can_be_made_the_recording_comes_back(
