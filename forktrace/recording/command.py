@@ -24,7 +24,14 @@ from forktrace.recording.records import (
     RuleWords,
     Summary,
 )
-from forktrace.recording.writer import SMALLEST, Full, Writer, check_place, failure
+from forktrace.recording.writer import (
+    SMALLEST,
+    Full,
+    WriteError,
+    Writer,
+    check_place,
+    failure,
+)
 from forktrace.stop import Stop
 from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.session import DecisionMode, Session, Wanted
@@ -157,11 +164,12 @@ def record(options: Options) -> int:
 
 
 def _begin(session: Session, writer: Writer, options: Options) -> None:
-    """Write the header; without it a file is no recording."""
+    """Write the header, without which a file is no recording, and say that it began."""
     writer.add(_header(session, options).to_json())
     try:
         writer.flush()
-    except (Full, OSError) as error:
+        announce(session)
+    except (Full, WriteError) as error:
         writer.abandon()
         raise ForktraceError(
             f"Nothing can be written to {options.path}: the disk is full."
@@ -169,23 +177,29 @@ def _begin(session: Session, writer: Writer, options: Options) -> None:
             else f"Nothing can be written to {options.path}: {error.strerror}.",
             "Name a file elsewhere.",
         ) from error
+    except OSError:
+        # It is stderr that fails.
+        writer.abandon()
+        raise
 
 
 def _record(
     session: Session, writer: Writer, recorder: Recorder, options: Options, stop: Stop
 ) -> int:
-    problem = None
+    problem: Exception | None = None
     try:
-        announce(session)
         _follow(session, writer, recorder, options.bounds, stop)
         session.detach()
         session.drain()
         _flush(session, writer)
     except Full as full:
         recorder.end(full.reason)
-    except OSError as error:
+    except WriteError as error:
         problem = failure(options.path, error)
         recorder.end("disk")
+    except OSError as error:
+        # stderr fails, or the kernel: the recording still gets its end.
+        problem = error
     session.detach()
     writer.drop()
     summary = _summary(session, writer, recorder)

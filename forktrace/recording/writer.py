@@ -39,6 +39,10 @@ class Full(Exception):
         self.reason = reason
 
 
+class WriteError(OSError):
+    """The disk fails, and not for want of room."""
+
+
 def check_place(path: Path) -> None:
     """Raise UsageError if a recording must not be written to ``path``.
 
@@ -197,7 +201,7 @@ class Writer:
         return not self._waiting
 
     def flush(self, reserve: int = _RESERVE) -> None:
-        """Write what waits; raises Full, or OSError when the disk fails otherwise."""
+        """Write what waits; raises Full, or WriteError if the disk fails otherwise."""
         self._written_at = self._clock()
         if not self._waiting:
             return
@@ -219,7 +223,7 @@ class Writer:
             os.lseek(self._file, self.size, os.SEEK_SET)
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise Full("disk") from error
-            raise
+            raise WriteError(error.errno, error.strerror) from error
         self.size += len(member)
 
     def drop(self) -> None:
@@ -263,7 +267,7 @@ def _give_to_sudo_user(file: int) -> None:
         return
 
 
-def failure(path: Path, error: OSError) -> ForktraceError:
+def failure(path: Path, error: WriteError) -> ForktraceError:
     """Say that the disk failed."""
     return ForktraceError(
         f"Writing {path} failed: {error.strerror}.",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -246,6 +248,47 @@ def test_a_disk_that_fails_is_told_and_keeps_what_there_was(
         recorded([[noise(n)] for n in range(100)])
     assert failure.value.exit_status == 1
     assert read(tmp_path / "forks.gz").forks > 2
+
+
+class Deaf(io.StringIO):
+    """A stderr that takes so many texts, then fails as the disk could."""
+
+    def __init__(self, texts: int) -> None:
+        super().__init__()
+        self.left = texts
+
+    def write(self, text: str) -> int:
+        if not self.left:
+            raise OSError(errno.ENOSPC, "stderr is full")
+        self.left -= 1
+        return super().write(text)
+
+
+def test_where_stderr_fails_at_once_nothing_is_recorded(
+    recorded: Callable[..., tuple[int, Path]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = write(tmp_path / "forks.gz").read_bytes()
+    monkeypatch.setattr(sys, "stderr", Deaf(0))
+    with pytest.raises(OSError, match="stderr is full"):
+        recorded([[fork(0)]])
+    assert os.listdir(tmp_path) == ["forks.gz"]
+    assert (tmp_path / "forks.gz").read_bytes() == before
+
+
+def test_where_stderr_fails_later_the_recording_ends_well(
+    recorded: Callable[..., tuple[int, Path]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Its one line takes two texts.
+    monkeypatch.setattr(sys, "stderr", Deaf(2))
+    monkeypatch.setattr(Traced, "disagreement", lambda self: "odd")
+    with pytest.raises(OSError, match="stderr is full"):
+        recorded([[fork(0)], [fork(1)]])
+    study = read(tmp_path / "forks.gz")
+    assert (study.ended, study.unwritten) == ("stopped", 1)
 
 
 def test_without_room_for_a_header_no_file_is_left(

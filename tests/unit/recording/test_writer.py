@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from forktrace.errors import UsageError
-from forktrace.recording.writer import SMALLEST, Full, Writer, check_place
+from forktrace.recording.writer import SMALLEST, Full, WriteError, Writer, check_place
 from tests.unit.recording.samples import HEADER, write
 
 
@@ -78,7 +78,7 @@ def test_it_never_grows_beyond_its_bound_and_counts_what_did_not_fit(
 
 @pytest.mark.parametrize(
     ("number", "error"),
-    [(errno.ENOSPC, Full), (errno.EDQUOT, Full), (errno.EIO, OSError)],
+    [(errno.ENOSPC, Full), (errno.EDQUOT, Full), (errno.EIO, WriteError)],
 )
 def test_half_a_member_is_taken_back(
     tmp_path: Path,
