@@ -1,21 +1,21 @@
-"""``python -m forktrace``, and the command: run it, and the one place errors end."""
+"""``python -m forktrace``, and the command: run it, and the one place errors end.
+
+What takes long to import is imported where it is wanted, once Ctrl-C is seen to.
+"""
 
 from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
-import traceback
-from typing import Any
 
-import typer
-
-from forktrace.cli import app
 from forktrace.errors import ForktraceError, UsageError
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: every error ends here in one or two lines."""
+    _import_interruptibly()
     words = sys.argv[1:] if arguments is None else arguments
     # A closed stream is None to Python; who closed it wants to hear nothing.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
@@ -25,6 +25,17 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sys.exit(_status(_with_command(words)))
+
+
+def _import_interruptibly() -> None:
+    """Import the command line; Ctrl-C ends the process without a word meanwhile."""
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:  # not where it is ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    import forktrace.cli  # noqa: F401, PLC0415
+
+    if ours:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _with_command(words: list[str]) -> list[str]:
@@ -37,6 +48,8 @@ def _with_command(words: list[str]) -> list[str]:
 
 def _status(words: list[str]) -> int:
     """Run a command and return its exit status."""
+    from forktrace.cli import app  # noqa: PLC0415
+
     try:
         # typer hands an exit's status back; a command itself returns nothing.
         status = app(words, standalone_mode=False)
@@ -46,24 +59,29 @@ def _status(words: list[str]) -> int:
         # interpreter from trying again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except Exception as error:
         return _complain(_told(error), debug="--debug" in words)
     return status if isinstance(status, int) else 0
 
 
-# typer's own name for what is wrong with a command line is not public; the base of
-# its public BadParameter is.
-_CommandLineError: Any = typer.BadParameter.__mro__[1]
-
-
 def _told(error: Exception) -> ForktraceError:
     """Return what a user is told of the exception that is being handled."""
+    import traceback  # noqa: PLC0415
+    from typing import Any  # noqa: PLC0415
+
+    import typer  # noqa: PLC0415
+
+    # typer's own name for what is wrong with a command line is not public; the base
+    # of its public BadParameter is.
+    command_line_error: Any = typer.BadParameter.__mro__[1]
     if isinstance(error, ForktraceError):
         return error
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
         return ForktraceError(f"{error.strerror or error}{where}.")
-    if isinstance(error, _CommandLineError):
+    if isinstance(error, command_line_error):
         return UsageError(error.format_message(), "Try forktrace --help.")
     if isinstance(error, MemoryError):
         return ForktraceError(

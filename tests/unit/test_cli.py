@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +88,21 @@ def test_what_is_wrong_is_said_in_two_lines(words: str, status: int) -> None:
     assert answer.stdout == ""
     assert 1 <= len(answer.stderr.splitlines()) <= 2
     assert all(line.startswith("forktrace: ") for line in answer.stderr.splitlines())
+
+
+def test_ctrl_c_while_modules_are_imported_ends_quietly(tmp_path: Path) -> None:
+    interrupted = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    (tmp_path / "typer.py").write_text(interrupted)
+    answer = subprocess.run(
+        [sys.executable, "-m", "forktrace", "doctor"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.returncode == -signal.SIGINT
+    assert (answer.stdout, answer.stderr) == ("", "")
 
 
 def test_running_out_of_memory_is_said_so(
