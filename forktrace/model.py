@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
-from functools import lru_cache
 from typing import Any, Literal, cast
+
+from forktrace.fields import hex_of, number_of, rfc3339, text_of, time_of
 
 SCHEMA = 1
 """Version of every JSON object that forktrace prints."""
@@ -24,9 +24,6 @@ ANON_VMA = "anon_vma"
 Decision = Literal["copy", "skip", "dontcopy", "wipeonfork"]
 Source = Literal["return", "branch", "rule"]
 Outcome = Literal["ok", "failed"]
-
-_BEYOND = 1 << 64
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -344,58 +341,3 @@ class KernelInfo:
     attach: Literal["fentry", "kprobe"]
     mask: int
     read_from: Literal["code", "btf", "table"]
-
-
-def rfc3339(time_ns: int) -> str:
-    """Return nanoseconds since the epoch as RFC 3339 UTC with all nine digits."""
-    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
-
-
-def number_of(record: Mapping[str, Any], key: str) -> int:
-    """Return a whole number as the kernel could hold it, or raise ValueError."""
-    value = record[key]
-    if type(value) is not int or not 0 <= value < _BEYOND:
-        raise ValueError(f"{key} is no number of 64 bits: {value!r:.40}")
-    return value
-
-
-def hex_of(record: Mapping[str, Any], key: str) -> int:
-    """Return an address or flags written in hex, or raise ValueError."""
-    value = int(text_of(record, key), 16)
-    if not 0 <= value < _BEYOND:
-        raise ValueError(f"{key} is no number of 64 bits: {record[key]:.40}")
-    return value
-
-
-def text_of(record: Mapping[str, Any], key: str) -> str:
-    """Return a text, or raise ValueError."""
-    value = record[key]
-    if type(value) is not str:
-        raise ValueError(f"{key} is no text: {value!r:.40}")
-    return value
-
-
-def time_of(record: Mapping[str, Any]) -> int:
-    """Return the ``time`` that ``rfc3339`` wrote, in nanoseconds since the epoch."""
-    said = text_of(record, "time")
-    digits = said[20:-1]
-    # A digit of another script is one to Python, too.
-    if (
-        said[19:20] != "."
-        or said[-1] != "Z"
-        or not (digits.isascii() and len(digits) == 9)
-    ):
-        raise ValueError(f"time is not in RFC 3339 with nanoseconds: {said:.40}")
-    return _seconds(said[:19]) * 1_000_000_000 + int(digits)
-
-
-@lru_cache(maxsize=64)
-def _seconds(said: str) -> int:
-    """Return seconds since the epoch; records of one second come together."""
-    moment = datetime.strptime(f"{said}+0000", "%Y-%m-%dT%H:%M:%S%z")
-    seconds = (moment - _EPOCH) // timedelta(seconds=1)
-    if seconds < 0:
-        raise ValueError(f"time is before 1970: {said}")
-    return seconds

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from forktrace import __version__
-from forktrace.model import Fork, KernelInfo, Totals, TriggerCost, rfc3339
+from forktrace.fields import rfc3339
+from forktrace.model import Fork, KernelInfo, Totals, TriggerCost
 from forktrace.text import encodable
 
 REFRESH_SECONDS = 5

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from forktrace.fields import number_of, rfc3339, text_of, time_of
 from forktrace.model import (
     SCHEMA,
     ExecDiscards,
@@ -13,10 +14,6 @@ from forktrace.model import (
     Totals,
     TriggerCost,
     VmaCounts,
-    number_of,
-    rfc3339,
-    text_of,
-    time_of,
 )
 
 FORMAT = "forktrace recording"

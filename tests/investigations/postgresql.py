@@ -18,7 +18,7 @@ from pathlib import Path
 
 from forktrace import procfs
 from forktrace.explain.pagetables import LEAF, PAGE
-from forktrace.model import time_of
+from forktrace.fields import time_of
 from tests.demo.tracer import Tracer
 from tests.investigations import guard
 from tests.investigations.explained import Record, explain
