@@ -9,6 +9,8 @@ import io
 import os
 import signal
 import sys
+from contextlib import suppress
+from typing import Any, TextIO
 
 from forktrace.errors import ForktraceError, UsageError
 
@@ -24,7 +26,10 @@ def main(arguments: list[str] | None = None) -> None:
         # A process may have a name that their encoding does not know.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(_status(_with_command(words)))
+    status = _status(_with_command(words))
+    for stream in (sys.stdout, sys.stderr):
+        _let_go(stream)
+    sys.exit(status)
 
 
 def _import_interruptibly() -> None:
@@ -36,6 +41,14 @@ def _import_interruptibly() -> None:
 
     if ours:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _let_go(stream: TextIO) -> None:
+    """Keep the interpreter from trying, and failing, to write the rest once more."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _with_command(words: list[str]) -> list[str]:
@@ -55,9 +68,7 @@ def _status(words: list[str]) -> int:
         status = app(words, standalone_mode=False)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):
-        # The reader has seen enough, which typer makes a SystemExit of; keep the
-        # interpreter from trying again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        # The reader has seen enough, which typer makes a SystemExit of.
         return 0
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -69,7 +80,6 @@ def _status(words: list[str]) -> int:
 def _told(error: Exception) -> ForktraceError:
     """Return what a user is told of the exception that is being handled."""
     import traceback  # noqa: PLC0415
-    from typing import Any  # noqa: PLC0415
 
     import typer  # noqa: PLC0415
 
@@ -98,11 +108,12 @@ def _told(error: Exception) -> ForktraceError:
 
 def _complain(error: ForktraceError, *, debug: bool = False) -> int:
     """Say what is wrong and what to do, on stderr; return the exit status."""
-    print(f"forktrace: {error.message}", file=sys.stderr)
-    if error.advice:
-        print(f"forktrace: {error.advice}", file=sys.stderr)
-    if debug and error.details:
-        print(error.details, file=sys.stderr)
+    with suppress(OSError):  # stderr may be what fails
+        print(f"forktrace: {error.message}", file=sys.stderr)
+        if error.advice:
+            print(f"forktrace: {error.advice}", file=sys.stderr)
+        if debug and error.details:
+            print(error.details, file=sys.stderr)
     return error.exit_status
 
 

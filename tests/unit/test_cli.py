@@ -34,6 +34,29 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert f"Example: sudo forktrace {command}" in answer.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("--version >/dev/full", 1),
+        ("doctor --help >/dev/full", 1),
+        ("nonsense 2>/dev/full", 2),
+    ],
+)
+def test_a_full_device_is_one_line_and_keeps_the_status(
+    words: str, status: int
+) -> None:
+    answer = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m forktrace {words}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.returncode == status, answer
+    said = [] if "2>" in words else ["forktrace: No space left on device."]
+    assert answer.stderr.splitlines() == said
+
+
 def test_the_version_is_told() -> None:
     assert forktrace("--version").stdout == f"forktrace {__version__}\n"
 
