@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from forktrace.kernel.btf import Btf
 from forktrace.kernel.host import Check, can_trace, check_host
 from forktrace.kernel.running import RunningKernel
 from forktrace.model import SCHEMA
-from forktrace.tracer.backend import try_attach
+from forktrace.tracer.backend import Attached, try_attach
 from forktrace.tracer.witness import find_witness
 from forktrace.views.colour import print_lines
 
@@ -72,26 +73,25 @@ class Diagnosis:
 def diagnose() -> Diagnosis:
     """Look at this host; programs are loaded to see what the kernel accepts."""
     checks = check_host()
-    refusals: dict[str, Unsupported] = {}
-    attach: tuple[str, ...] = ()
+    tried: Mapping[Attached, Unsupported | None] = {}
     sources: tuple[str, ...] = ()
     try:
         with Btf.of_running_kernel() as btf:
             kernel = RunningKernel.read(btf)
             if can_trace(checks):
                 tried = try_attach(btf, kernel)
-                attach = tuple(way for way, no in tried.items() if no is None)
-                refusals = {way: no for way, no in tried.items() if no is not None}
     except ForktraceError:
         kernel = RunningKernel.read(None)
+    attach = tuple(way for way, refusal in tried.items() if refusal is None)
+    refusals = [(way, refusal) for way, refusal in tried.items() if refusal]
     if attach:
         witness = find_witness(kernel)
         sources = (witness.source, "rule") if witness else ("rule",)
     checks += tuple(
         Check(f"attach by {way}", False, no.message, no.advice, required=not attach)
-        for way, no in refusals.items()
+        for way, no in refusals
     )
-    details = tuple(no.details for no in refusals.values() if no.details)
+    details = tuple(no.details for _, no in refusals if no.details)
     return Diagnosis(kernel, checks, sources, attach, details)
 
 
