@@ -19,8 +19,9 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from forktrace.errors import ForktraceError
+from forktrace.exporter.listen import DEFAULT_ADDRESS
 
-DEFAULT = "http://127.0.0.1:19435/metrics"
+DEFAULT = f"http://{DEFAULT_ADDRESS}/metrics"
 """Where ``forktrace run`` serves metrics, looked at quietly unless told otherwise."""
 
 _QUIET_SECONDS, _PATIENCE_SECONDS = 0.5, 30.0
