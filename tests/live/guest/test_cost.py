@@ -23,19 +23,15 @@ from tests.live.guest.programs import (
     Samples,
     Workload,
     growth,
-    run_forktrace,
     scrape,
     wait_until,
 )
+from tests.live.guest.storms import STORM_FORKS, STORM_PROCESSES, fork_storm
 
 pytestmark = pytest.mark.thorough
 
 PORT = 19437
 PAGE = 4096
-# 2,000 forks, because one takes milliseconds on an emulated CPU; ask for 6,250 of each
-# process, and give it half an hour, to see 50,000.
-STORM_PROCESSES = 8
-STORM_FORKS = int(os.environ.get("FORKTRACE_STORM_FORKS", "250"))
 
 
 @pytest.fixture(scope="module", params=["fentry", "kprobe"])
@@ -74,16 +70,6 @@ def test_a_storm_is_counted_exactly(pair: tuple[Forktrace, Forktrace]) -> None:
     wait_until(lambda: len(trace.forks()) - seen + unseen >= made, 60)
     assert len(trace.forks()) - seen + unseen == made
     assert map_memory(run) == held > 0
-
-
-@contextmanager
-def fork_storm(forks: int, processes: int = STORM_PROCESSES) -> Iterator[Workload]:
-    """Processes that stand ready to make ``forks`` forks each."""
-    storm = Workload("fork_storm", "--processes", str(processes), "--forks", str(forks))
-    try:
-        yield storm
-    finally:
-        storm.close()
 
 
 @contextmanager
@@ -135,38 +121,6 @@ def test_what_another_users_map_calls_hide_is_counted(
         before, after, "forktrace_decision_checks_total", result="disagree"
     )
     assert disagree == 0
-
-
-@pytest.mark.parametrize("attach", ["fentry", "kprobe"])
-def test_a_storm_at_start_and_end_spoils_nothing(attach: str, tmp_path: Path) -> None:
-    """Forks under way when the probes come or go are told whole or not at all."""
-    with endless_storm() as pids:
-        trace = Forktrace(tmp_path, "trace", "--json", "--attach", attach)
-        time.sleep(1)
-        assert trace.stop() == 0
-        forks = [fork["vmas"] for fork in trace.forks() if fork["pid"] in pids]
-        # Forks come as fast as they are written, and still it ends in time.
-        place = tmp_path / "storm.gz"
-        recorded = run_forktrace("record", "-o", str(place), "--duration", "2")
-        passed = run_forktrace("selftest", "--attach", attach, timeout=240)
-    assert len({vmas["copy"] + vmas["skip"] for vmas in forks}) == 1, forks
-    assert {vmas["wipeonfork"] for vmas in forks} == {0}
-    assert recorded.returncode == 0, recorded
-    assert passed.returncode == 0, passed
-
-
-@contextmanager
-def endless_storm() -> Iterator[list[int]]:
-    """The one process of a storm that blows until it is no longer needed."""
-    with fork_storm(1_000_000, processes=1) as storm:
-        assert storm.process.stdin
-        storm.process.stdin.write(b"go\n")
-        storm.process.stdin.flush()
-        try:
-            yield storm.ready["processes"]
-        finally:
-            for pid in storm.ready["processes"]:
-                os.kill(pid, signal.SIGKILL)
 
 
 @contextmanager

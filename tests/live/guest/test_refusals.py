@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from tests.live.guest.programs import (
     FORKTRACE,
     PATIENCE,
+    Workload,
     hidden,
     run_forktrace,
     wait_until,
@@ -122,6 +124,33 @@ def test_a_full_disk_ends_it_with_one_line() -> None:
     complaint = [line for line in answer.stderr.splitlines() if "Tracing" not in line]
     assert len(complaint) <= 2
     assert "No space left" in complaint[0]
+
+
+@pytest.fixture
+def full_trampoline() -> Iterator[None]:
+    """More fentry programs at copy_page_range than the kernel takes."""
+    others = Workload("full_trampoline")
+    try:
+        assert others.ready["attached"] > 0
+        assert others.ready["refused"] == errno.E2BIG
+        yield
+    finally:
+        others.close()
+
+
+@pytest.mark.usefixtures("full_trampoline")
+def test_kprobes_take_over_where_the_kernel_takes_no_more_fentry() -> None:
+    """BPF_MAX_TRAMP_LINKS, include/linux/bpf.h."""
+    traced = run_forktrace("trace", "--duration", "1")
+    assert traced.returncode == 0, traced
+    assert "(kprobe," in traced.stderr
+    refused = run_forktrace("trace", "--attach", "fentry")
+    assert refused.returncode == 3, refused
+    assert "--attach kprobe" in refused.stderr
+    told = json.loads(run_forktrace("doctor", "--json").stdout)
+    assert told["attach"] == ["kprobe"]
+    (check,) = [each for each in told["checks"] if not each["ok"]]
+    assert (check["name"], check["fix"]) == ("attach by fentry", "Try --attach kprobe.")
 
 
 CGROUPS = Path("/sys/fs/cgroup")
