@@ -27,6 +27,7 @@
  *   SRC_MASK     the same for src_vma->vm_flags
  *   ROW_OF(bits) the bits of both masks packed next to each other
  *   ROWS         how many (trigger, anon_vma) there are: two for each subset of bits
+ *   STALE_NS     after how long a slot is taken to have missed the end of its fork
  *   SLOTS, RING_PAGES, BUCKETS, BUCKET_OF(ns): sizes and histogram bounds
  *
  * forktrace/tracer/layout.py mirrors every struct below, field by field.
@@ -35,7 +36,6 @@
 
 #define CLONE_VM 0x00000100
 #define PROBES 4 /* places where a thread's slot may lie */
-#define STALE_NS 60000000000ULL
 #define COMMS 2048 /* a power of two */
 #define COMM_PROBES 8
 #define CHILDREN 8192

@@ -18,6 +18,9 @@ BUCKET_BOUNDS_NS = (
 )
 """Upper bounds of the duration histograms: 20 us to 10 s in steps of 1, 2, 5."""
 
+STALE_NS = 60 * 10**9
+"""A fork that began longer ago than this has ended, and nobody saw it."""
+
 LOST_STAGES = (
     "fork_slot",
     "fork_entry",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from forktrace.kernel.btf import Btf
 from forktrace.kernel.rule import Rule
-from forktrace.tracer.layout import BUCKET_BOUNDS_NS, Layout
+from forktrace.tracer.layout import BUCKET_BOUNDS_NS, STALE_NS, Layout
 
 _OFFSETS = {
     "OFF_CLONE_FLAGS": ("kernel_clone_args", "flags"),
@@ -33,6 +33,7 @@ def macros(
     defined["SRC_MASK"] = f"{rule.src_mask:#x}ULL"
     defined["ROW_OF(bits)"] = packed(rule)
     defined["ROWS"] = str(layout.rows)
+    defined["STALE_NS"] = f"{STALE_NS}ULL"
     defined["SLOTS"] = str(layout.slots)
     defined["RING_PAGES"] = str(ring_pages)
     defined["BUCKETS"] = str(len(BUCKET_BOUNDS_NS) + 1)

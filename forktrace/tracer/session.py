@@ -16,7 +16,7 @@ from forktrace.model import Exec, Fork, KernelInfo, ProgramCost, Totals
 from forktrace.tracer import backend, program
 from forktrace.tracer.attach import Probes
 from forktrace.tracer.backend import AttachMode
-from forktrace.tracer.layout import COMM_LEN, SOURCES, Config, Layout
+from forktrace.tracer.layout import COMM_LEN, SOURCES, STALE_NS, Config, Layout
 from forktrace.tracer.maps import Assembler, Naming, totals_of, unseen_copies
 from forktrace.tracer.most import Most
 from forktrace.tracer.unseen import with_unseen
@@ -26,9 +26,6 @@ DecisionMode = Literal["auto", "observe", "rule"]
 
 _ENDING_SECONDS = 2.0
 """How long the forks under way may take to end before the probes go."""
-
-_STALE_NS = 60 * 10**9
-"""As in forktrace.c: a fork that took longer has ended, and nobody saw it."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +228,8 @@ class Session:
     def disagreement(self) -> str | None:
         """Describe the last VMA on which witness and rule disagreed, if any."""
         raw = self._raw_totals()
+        if not any(raw.disagree):
+            return None
         missed = program_info(self._programs()["witness_branch"]).recursion_misses
         if sum(raw.disagree) <= unseen_copies(raw, {"witness_branch": missed}):
             return None
@@ -300,7 +299,7 @@ class Session:
         return [
             slot
             for slot in self._maps["slots"].read_all()
-            if slot.task and now - slot.start_ns < _STALE_NS
+            if slot.task and now - slot.start_ns < STALE_NS
         ]
 
     def _configure(self) -> None:
