@@ -51,19 +51,20 @@ def _cannot_write(path: Path, error: OSError) -> ForktraceError:
 
 
 def _replace(target: Path, content: bytes) -> None:
-    # node_exporter reads *.prom only, so it never sees the temporary file.
-    descriptor, temporary = tempfile.mkstemp(
-        prefix=f".{target.name}.", suffix=".tmp", dir=target.parent
-    )
+    # node_exporter reads *.prom only, so it never sees the temporary file. One that a
+    # killed forktrace left has the same name, and goes with the next that is written.
+    temporary = target.with_name(f".{target.name}.tmp")
+    with suppress(FileNotFoundError):
+        temporary.unlink()
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fchmod(file.fileno(), 0o644)
             # A file system may say only now that there is no space.
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        temporary.replace(target)
     except BaseException:
         with suppress(OSError):
-            os.unlink(temporary)
+            temporary.unlink()
         raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,6 +56,24 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> Non
     assert "\n" not in caught.value.message
     assert file.read_text() == "old\n"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_a_killed_one_left_goes_with_the_next_that_is_written(
+    tmp_path: Path,
+) -> None:
+    """A child is killed in the middle of writing, over and over."""
+    for _ in range(3):
+        child = os.fork()
+        if child == 0:
+            try:
+                os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+                write_textfile(collector(), tmp_path)
+            finally:
+                os._exit(1)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1
+    write_textfile(collector(), tmp_path)
+    assert list(tmp_path.iterdir()) == [tmp_path / "forktrace.prom"]
 
 
 def test_a_missing_directory_is_one_clear_line(tmp_path: Path) -> None:
