@@ -59,14 +59,18 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> Non
 
 
 def test_what_a_killed_one_left_goes_with_the_next_that_is_written(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A child is killed in the middle of writing, over and over."""
+
+    def killed(_descriptor: int) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
     for _ in range(3):
         child = os.fork()
         if child == 0:
             try:
-                os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+                monkeypatch.setattr(os, "fsync", killed)
                 write_textfile(collector(), tmp_path)
             finally:
                 os._exit(1)
