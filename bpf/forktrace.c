@@ -7,18 +7,23 @@
  * touched per VMA: sums move from the slot into the totals once a fork, so that the
  * hot path has no hash update, no atomic and, for a skipped VMA, no clock read.
  *
- * The same source serves two ways of attaching: with FENTRY defined the programs on
- * copy_page_range() hang on fentry/fexit and read kernel memory directly, otherwise on
- * kprobe/kretprobe.
+ * Two pairs of programs can follow copy_page_range(): fentry/fexit, which read kernel
+ * memory directly, and kprobe/kretprobe. Each fork belongs to one pair from its start to
+ * its end, so that tracing can change from one pair to the other while forks are under
+ * way.
  *
- * Any of them may miss a call: a fentry program does not run while another task's run
- * of it is preempted on the same CPU; a kretprobe has only so many places for calls
- * under way; and no kprobe program runs on a CPU where a task was preempted within a
- * bpf() call that reads or writes a map (bpf_disable_instrumentation()). So forks are
- * counted by kprobes alone, those at the child and at the return make up for each
- * other, as the two ends of copy_page_range() do, and user space reads and writes its
- * maps by mmap, never by bpf(). What cannot be made up for, mostly a time, is counted in
- * `lost`.
+ * Any program may miss a call:
+ *
+ * - The kernel does not run a fentry or fexit program while another task's run of it is
+ *   preempted on the same CPU.
+ * - A kretprobe has only so many places for calls under way.
+ * - No kprobe program runs on a CPU where a task was preempted within a bpf() call that
+ *   reads or writes a map (bpf_disable_instrumentation()).
+ *
+ * So whatever must be exact hangs on kprobes at function entries alone: the start of a
+ * fork, its child and the exit of a task that is still in a fork. User space reads and
+ * writes its maps by mmap, never by bpf(). What is missed nevertheless, mostly a time, is
+ * counted in `lost`.
  *
  * What differs between kernels comes in as macros, from the running kernel itself:
  *
@@ -26,23 +31,26 @@
  *   DST_MASK     bits of dst_vma->vm_flags that make the kernel copy
  *   SRC_MASK     the same for src_vma->vm_flags
  *   ROW_OF(bits) the bits of both masks packed next to each other
+ *   FENTRY, KPROBE  which of the two pairs of programs there are
  *   ROWS         how many (trigger, anon_vma) there are: two for each subset of bits
- *   STALE_NS     after how long a slot is taken to have missed the end of its fork
- *   SLOTS, RING_PAGES, BUCKETS, BUCKET_OF(ns): sizes and histogram bounds
+ *   SLOTS, CHILDREN, RING_PAGES, BUCKETS, BUCKET_OF(ns): sizes and histogram bounds
  *
  * forktrace/tracer/layout.py mirrors every struct below, field by field.
  */
 #include <uapi/linux/ptrace.h>
 
 #define CLONE_VM 0x00000100
-#define PROBES 4 /* places where a thread's slot may lie */
+#define MAX_ERRNO 4095
+#define PROBES 8 /* places where a thread's slot may lie */
+#define SLOTLESS 8192
 #define COMMS 2048 /* a power of two */
 #define COMM_PROBES 8
-#define CHILDREN 8192
 
-enum lost { LOST_FORK_SLOT, LOST_FORK_ENTRY, LOST_FORK_CHILD, LOST_FORK_RETURN,
-	    LOST_COPY_ENTRY, LOST_COPY_RETURN, LOST_WITNESS, LOST_FORK_EVENT,
+enum lost { LOST_FORK_SLOT, LOST_FORK_ENTRY, LOST_FORK_CHILD, LOST_FORK_OUTCOME,
+	    LOST_FORK_RETURN, LOST_COPY, LOST_COPY_ENTRY, LOST_COPY_RETURN,
+	    LOST_COPY_TIME, LOST_WITNESS, LOST_EXEC_CHILD, LOST_FORK_EVENT,
 	    LOST_VMA_EVENT, LOST_EXEC_EVENT, LOST_STAGES };
+enum way { BY_FENTRY, BY_KPROBE, WAYS };
 enum source { BY_RULE, BY_RETURN, BY_BRANCH, SOURCES };
 enum verdict { UNSEEN, SKIP, COPY };
 enum event_type { FORK_EVENT = 1, VMA_EVENT = 2, EXEC_EVENT = 3 };
@@ -55,13 +63,15 @@ struct row {
 	u64 page_table_bytes;
 };
 
-/* One fork under way; sent as it is when the fork ends and somebody listens. */
+/* One fork under way; sent as it is when the fork ends and somebody listens. It is
+ * settled, that is added to the totals, as soon as its child is made: then only the time
+ * of its end is open. */
 struct fork_slot {
 	u32 type; /* FORK_EVENT */
 	u32 tid;
 	u32 pid;
 	u32 child_pid;
-	s64 ret; /* what kernel_clone() returned */
+	s64 ret; /* the child's id, or a negative errno */
 	u64 start_ns;
 	u64 duration_ns;
 	u64 cgroup;
@@ -70,6 +80,10 @@ struct fork_slot {
 	u32 child_vmas;  /* map_count of the child's mm before it first ran */
 	u32 calls;       /* of copy_page_range() */
 	u32 skipped;
+	u32 unknown;     /* calls of which the decision is not known */
+	u32 index;       /* of this slot */
+	u32 way;         /* enum way: whose programs follow its copies */
+	u32 late;        /* its end was missed: the task is past it */
 	u64 task;        /* owner, 0 when the slot is free */
 	u64 page_tables; /* dst mm's pgtables_bytes when the last copy ended */
 	u64 dst_mm;
@@ -124,11 +138,12 @@ struct child {
 
 /* Everything the metrics need, exact whatever user space does. */
 struct totals {
+	u64 forks_started; /* calls of kernel_clone() that are forks */
 	u64 forks_ok;
 	u64 forks_failed;
 	u64 skip;
 	u64 dontcopy;
-	u64 wipeonfork;
+	u64 wipeonfork; /* or missed by both probes of copy_page_range() */
 	u64 fork_ns;
 	u64 copy_ns;
 	u64 last_event_ns;
@@ -160,7 +175,7 @@ struct config {
 	u32 cgroup; /* only forks in the cgroup of that map, or below it */
 	u32 counting; /* whether every probe is there: only then is a fork without a
 		       * slot one that was missed */
-	u32 pad;
+	u32 way; /* enum way */
 };
 
 /* What the forks of the processes of one name cost. */
@@ -176,19 +191,22 @@ struct comm_cost {
 };
 
 BPF_F_TABLE("array", int, struct fork_slot, slots, SLOTS, BPF_F_MMAPABLE);
+/* Which of them are taken: of two CPUs that insert an index, one succeeds. */
+BPF_HASH(slot_owners, int, u8, SLOTS);
+/* Tasks in a fork that found no free slot. */
+BPF_HASH(slotless, u64, u8, SLOTLESS);
 BPF_F_TABLE("array", int, struct totals, totals, 1, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", int, struct config, config, 1, BPF_F_MMAPABLE);
 BPF_CGROUP_ARRAY(cgroup, 1);
 /* By hash of the name; one more for all the names that found no place. */
 BPF_F_TABLE("array", int, struct comm_cost, comms, COMMS + 1, BPF_F_MMAPABLE);
-/* Which of them are taken: of two CPUs that insert an index, one succeeds. */
+/* Which of them are taken, as for the slots. */
 BPF_HASH(comm_owners, int, u8, COMMS);
-/* The least recently used go first: a child that lives long does not exec any more. */
-BPF_TABLE("lru_hash", u32, struct child, children, CHILDREN);
+BPF_HASH(children, u32, struct child, CHILDREN);
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);
 
 /* Memory of the kernel. fentry programs may load directly, with the verifier checking
- * each load against BTF. */
+ * each load against BTF; LOAD() asks the constant `way` of the function it stands in. */
 #define READ(size, ptr, offset)                                                    \
 	({                                                                         \
 		u##size _value = 0;                                                \
@@ -196,11 +214,9 @@ BPF_RINGBUF_OUTPUT(events, RING_PAGES);
 				      (char *)(ptr) + (offset));                   \
 		_value;                                                            \
 	})
-#ifdef FENTRY
-#define LOAD(size, ptr, offset) (*(volatile u##size *)((char *)(ptr) + (offset)))
-#else
-#define LOAD READ
-#endif
+#define LOAD(size, ptr, offset)                                                    \
+	(way == BY_FENTRY ? *(volatile u##size *)((char *)(ptr) + (offset)) :      \
+			    READ(size, ptr, offset))
 
 static __always_inline void add(u64 *sum, u64 value)
 {
@@ -244,27 +260,33 @@ static __always_inline struct fork_slot *find(void)
 	return 0;
 }
 
-/* Take a free slot. One that is ours already, or has been busy for a minute when there
- * is no other, means that the return of its fork was missed. */
-static __always_inline struct fork_slot *claim(u64 now)
+/* Take a free slot, or 0 when others took all places where ours may lie. */
+static __always_inline struct fork_slot *claim(void)
 {
 	u64 task = bpf_get_current_task();
-	struct fork_slot *slot = find();
+	u8 yes = 1;
+
 #pragma unroll
 	for (int k = 0; k < PROBES; k++) {
 		int index = place(task, k);
-		struct fork_slot *other = slots.lookup(&index);
-		if (!slot && other && (!other->task || now - other->start_ns > STALE_NS))
-			slot = other;
+		struct fork_slot *slot = slots.lookup(&index);
+		if (!slot || slot->task || slot_owners.insert(&index, &yes))
+			continue;
+		slot->index = index;
+		slot->task = task;
+		return slot;
 	}
-	if (!slot) {
-		lose(LOST_FORK_SLOT);
-		return 0;
-	}
-	if (slot->task)
-		lose(LOST_FORK_RETURN);
-	slot->task = task;
-	return slot;
+	lose(LOST_FORK_SLOT);
+	slotless.update(&task, &yes);
+	return 0;
+}
+
+static __always_inline void release(struct fork_slot *slot)
+{
+	int index = slot->index;
+
+	slot->task = 0;
+	slot_owners.delete(&index);
 }
 
 /* ------------------------------------------------------------------- forks -- */
@@ -297,49 +319,6 @@ static __always_inline bool due(struct totals *sum)
 		return false;
 	sum->last_event_ns = now;
 	return true;
-}
-
-static __always_inline int fork_enters(u64 clone_flags)
-{
-	u64 id, now;
-	int zero = 0;
-	struct config *want;
-	struct fork_slot *slot;
-
-	/* Threads, vfork and posix_spawn share the mm: no page tables to copy. */
-	if (clone_flags & CLONE_VM)
-		return 0;
-	now = bpf_ktime_get_ns();
-	id = bpf_get_current_pid_tgid();
-	slot = claim(now);
-	want = config.lookup(&zero);
-	if (!slot || !want)
-		return 0;
-	slot->type = FORK_EVENT;
-	slot->tid = id;
-	slot->pid = id >> 32;
-	slot->child_pid = 0;
-	slot->start_ns = now;
-	slot->cgroup = bpf_get_current_cgroup_id();
-	bpf_get_current_comm(slot->comm, sizeof(slot->comm));
-	slot->parent_vmas = 0;
-	slot->child_vmas = 0;
-	slot->calls = 0;
-	slot->skipped = 0;
-	slot->page_tables = 0;
-	slot->dst_mm = 0;
-	slot->inside = 0;
-	slot->agree = 0;
-	slot->disagree = 0;
-	for (int i = 0; i < ROWS; i++) {
-		if (!slot->rows[i].vmas)
-			continue;
-		slot->rows[i].vmas = 0;
-		slot->rows[i].copy_ns = 0;
-		slot->rows[i].page_table_bytes = 0;
-	}
-	choose(slot, want);
-	return 0;
 }
 
 /* Where the forks of this name are added up: its own place, or the last one, shared,
@@ -389,6 +368,34 @@ static __always_inline void count(u64 *buckets, u64 ns)
 		add(&buckets[bucket], 1);
 }
 
+/* A call of copy_page_range() whose return was missed: what it took is not known.
+ * Between two calls nothing else adds to the child's page tables, so that their growth is
+ * known while the child's mm lives. */
+static __always_inline void finish_copy(struct fork_slot *slot, bool mm_lives)
+{
+	u64 row = slot->row, now;
+
+	if (!slot->inside)
+		return;
+	slot->inside = 0;
+	lose(LOST_COPY_RETURN);
+	if (row == NO_ROW) {
+		slot->skipped++;
+		return;
+	}
+	lose(LOST_COPY_TIME);
+	asm volatile("" : "+r"(row)); /* as in count() */
+	if (row >= ROWS)
+		return;
+	slot->rows[row].vmas++;
+	if (!mm_lives)
+		return;
+	now = READ(64, slot->dst_mm, OFF_MM_PGTABLES_BYTES);
+	slot->rows[row].page_table_bytes += now - slot->page_tables;
+	slot->page_tables = now;
+}
+
+/* Add to the totals what was copied. No copy of this fork comes any more. */
 static __always_inline void settle(struct fork_slot *slot, struct totals *sum)
 {
 	u64 copy_ns = 0, bytes = 0;
@@ -404,15 +411,7 @@ static __always_inline void settle(struct fork_slot *slot, struct totals *sum)
 		add(&sum->rows[i].page_table_bytes, row->page_table_bytes);
 	}
 	add(&sum->skip, slot->skipped);
-	if (slot->ret > 0) {
-		add(&sum->dontcopy, slot->parent_vmas - slot->child_vmas);
-		add(&sum->wipeonfork, slot->child_vmas - slot->calls);
-	} else {
-		add(&sum->forks_failed, 1);
-	}
-	add(&sum->fork_ns, slot->duration_ns);
 	add(&sum->copy_ns, copy_ns);
-	count(sum->fork_buckets, slot->duration_ns);
 	count(sum->copy_buckets, copy_ns);
 	if (slot->observe == BY_RETURN) {
 		add(&sum->agree[BY_RETURN], slot->agree);
@@ -424,48 +423,83 @@ static __always_inline void settle(struct fork_slot *slot, struct totals *sum)
 	charge(slot, copy_ns, bytes);
 }
 
-/* A call of copy_page_range() whose return was missed: what it took is not known, and
- * its page tables go to the next copy. */
-static __always_inline void finish_copy(struct fork_slot *slot)
+/* A fork that is settled ends at `now`. */
+static __always_inline void end_fork(struct fork_slot *slot, struct totals *sum, u64 now)
 {
-	u64 row = slot->row;
-
-	if (!slot->inside)
-		return;
-	slot->inside = 0;
-	lose(LOST_COPY_RETURN);
-	if (row == NO_ROW)
-		slot->skipped++;
-	asm volatile("" : "+r"(row)); /* as in count() */
-	if (row < ROWS)
-		slot->rows[row].vmas++;
-}
-
-static __always_inline int fork_leaves(s64 ret)
-{
-	struct fork_slot *slot = find();
-	struct totals *sum = sums();
-
-	if (!slot || !sum)
-		return 0;
-	slot->ret = ret;
-	slot->duration_ns = bpf_ktime_get_ns() - slot->start_ns;
-	finish_copy(slot);
-	if (ret > 0 && !slot->child_pid) {
-		/* child_made() was missed: the fork counts all the same, but what it
-		 * gave the child's mm is not known. */
-		add(&sum->forks_ok, 1);
-		lose(LOST_FORK_CHILD);
-		slot->child_pid = ret;
-		slot->parent_vmas = slot->child_vmas = slot->calls;
-	}
-	if (!slot->parent_vmas)
-		/* Every VMA was DONTCOPY or WIPEONFORK. */
-		slot->parent_vmas = slot->child_vmas;
-	settle(slot, sum);
+	slot->duration_ns = now - slot->start_ns;
+	add(&sum->fork_ns, slot->duration_ns);
+	count(sum->fork_buckets, slot->duration_ns);
 	if (slot->wanted && due(sum) && events.ringbuf_output(slot, sizeof(*slot), 0))
 		add(&sum->lost[LOST_FORK_EVENT], 1);
-	slot->task = 0;
+	release(slot);
+}
+
+/* The current task is in no fork any more and still has a slot: the end of that fork was
+ * missed. It is taken to have ended when its child was made. Without a child nobody
+ * knows what became of it, or how long it took. */
+static __always_inline void abandon(struct fork_slot *slot, struct totals *sum)
+{
+	if (slot->ret > 0) {
+		lose(LOST_FORK_RETURN);
+		end_fork(slot, sum, slot->start_ns + slot->duration_ns);
+		return;
+	}
+	lose(LOST_FORK_OUTCOME);
+	finish_copy(slot, false);
+	settle(slot, sum);
+	release(slot);
+}
+
+static __always_inline int fork_enters(u64 clone_flags)
+{
+	u64 id, now;
+	int zero = 0;
+	struct config *want = config.lookup(&zero);
+	struct totals *sum = sums();
+	struct fork_slot *slot;
+
+	if (!want || !sum)
+		return 0;
+	slot = find();
+	if (slot)
+		abandon(slot, sum);
+	/* Threads, vfork and posix_spawn share the mm: no page tables to copy. */
+	if (clone_flags & CLONE_VM)
+		return 0;
+	now = bpf_ktime_get_ns();
+	id = bpf_get_current_pid_tgid();
+	add(&sum->forks_started, 1);
+	slot = claim();
+	if (!slot)
+		return 0;
+	slot->type = FORK_EVENT;
+	slot->tid = id;
+	slot->pid = id >> 32;
+	slot->child_pid = 0;
+	slot->ret = 0;
+	slot->start_ns = now;
+	slot->way = want->way;
+	slot->cgroup = bpf_get_current_cgroup_id();
+	bpf_get_current_comm(slot->comm, sizeof(slot->comm));
+	slot->parent_vmas = 0;
+	slot->child_vmas = 0;
+	slot->calls = 0;
+	slot->skipped = 0;
+	slot->unknown = 0;
+	slot->late = 0;
+	slot->page_tables = 0;
+	slot->dst_mm = 0;
+	slot->inside = 0;
+	slot->agree = 0;
+	slot->disagree = 0;
+	for (int i = 0; i < ROWS; i++) {
+		if (!slot->rows[i].vmas)
+			continue;
+		slot->rows[i].vmas = 0;
+		slot->rows[i].copy_ns = 0;
+		slot->rows[i].page_table_bytes = 0;
+	}
+	choose(slot, want);
 	return 0;
 }
 
@@ -485,10 +519,11 @@ static __always_inline void expect_exec(struct fork_slot *slot, u64 task)
 	}
 	__builtin_memcpy(child.comm, slot->comm, sizeof(child.comm));
 	child.start_time = READ(64, task, OFF_TASK_START_TIME);
-	children.update(&child.pid, &child);
+	if (children.update(&child.pid, &child))
+		lose(LOST_EXEC_CHILD);
 }
 
-/* wake_up_new_task(): called by the parent before the child can run, so that what the
+/* wake_up_new_task() is called by the parent before the child can run, so that what the
  * child's mm holds now is what the fork gave it. A thread shares its parent's, a
  * kernel thread has none. */
 int child_made(struct pt_regs *ctx)
@@ -497,23 +532,105 @@ int child_made(struct pt_regs *ctx)
 	struct config *want = config.lookup(&zero);
 	struct totals *sum = sums();
 	struct fork_slot *slot;
+	u64 task = bpf_get_current_task();
 	u64 child = PT_REGS_PARM1(ctx);
 	u64 mm = READ(64, child, OFF_TASK_MM);
 
-	if (!sum || !want || !mm || mm == READ(64, bpf_get_current_task(), OFF_TASK_MM))
+	if (!sum || !want)
 		return 0;
 	slot = find();
+	if (!mm || mm == READ(64, task, OFF_TASK_MM)) {
+		if (slot)
+			slot->late = 1;
+		return 0;
+	}
 	if (!slot && !want->counting)
 		return 0;
 	add(&sum->forks_ok, 1);
 	if (!slot) {
-		lose(LOST_FORK_ENTRY);
+		if (slotless.delete(&task))
+			lose(LOST_FORK_ENTRY);
 		return 0;
 	}
-	finish_copy(slot);
+	finish_copy(slot, true);
 	slot->child_pid = READ(32, child, OFF_TASK_PID);
+	slot->ret = slot->child_pid;
+	/* Stands until the end is seen. */
+	slot->duration_ns = bpf_ktime_get_ns() - slot->start_ns;
 	slot->child_vmas = READ(32, mm, OFF_MM_MAP_COUNT);
+	if (!slot->parent_vmas)
+		/* Every VMA was DONTCOPY or WIPEONFORK. */
+		slot->parent_vmas = slot->child_vmas;
+	add(&sum->dontcopy, slot->parent_vmas - slot->child_vmas);
+	add(&sum->wipeonfork, slot->child_vmas - slot->calls);
+	settle(slot, sum);
 	expect_exec(slot, child);
+	return 0;
+}
+
+/* wake_up_new_task() returns: all of fork() is over but for a few instructions, also
+ * where the parent then waits for the child's exec (CLONE_VFORK) or for a debugger. */
+int fork_return(struct pt_regs *ctx)
+{
+	struct fork_slot *slot = find();
+	struct totals *sum = sums();
+
+	if (!slot || !sum)
+		return 0;
+	if (slot->late) {
+		abandon(slot, sum);
+		return 0;
+	}
+	if (slot->ret <= 0) {
+		/* child_made() was missed: the fork counts all the same, but what it
+		 * gave the child's mm is not known. */
+		add(&sum->forks_ok, 1);
+		lose(LOST_FORK_CHILD);
+		finish_copy(slot, false);
+		slot->ret = 1;
+		slot->parent_vmas = slot->child_vmas = slot->calls;
+		settle(slot, sum);
+	}
+	end_fork(slot, sum, bpf_ktime_get_ns());
+	return 0;
+}
+
+/* copy_process() returns the new task or an error. */
+int fork_fails(struct pt_regs *ctx)
+{
+	s64 ret = PT_REGS_RC(ctx);
+	u64 task = bpf_get_current_task();
+	struct fork_slot *slot;
+	struct totals *sum = sums();
+
+	if (!sum || ret >= 0 || ret < -MAX_ERRNO)
+		return 0;
+	slot = find();
+	if (slot || !slotless.delete(&task))
+		add(&sum->forks_failed, 1);
+	if (!slot)
+		return 0;
+	slot->ret = ret;
+	finish_copy(slot, false);
+	settle(slot, sum);
+	end_fork(slot, sum, bpf_ktime_get_ns());
+	return 0;
+}
+
+/* do_exit(): this task is in no fork any more, nor will it exec. */
+int task_exits(struct pt_regs *ctx)
+{
+	struct fork_slot *slot = find();
+	struct totals *sum = sums();
+	u64 id = bpf_get_current_pid_tgid();
+	u64 task = bpf_get_current_task();
+	u32 pid = id >> 32;
+
+	if (slot && sum)
+		abandon(slot, sum);
+	slotless.delete(&task);
+	if (pid == (u32)id)
+		children.delete(&pid);
 	return 0;
 }
 
@@ -550,7 +667,7 @@ int child_execs(struct pt_regs *ctx)
 
 /* Whether src has an anon_vma. The barrier keeps the compiler from doing arithmetic
  * on the pointer, which the verifier forbids. */
-static __always_inline u64 has_anon_vma(void *src)
+static __always_inline u64 has_anon_vma(const enum way way, void *src)
 {
 	u64 has = LOAD(64, src, OFF_VMA_ANON_VMA) != 0;
 
@@ -559,11 +676,12 @@ static __always_inline u64 has_anon_vma(void *src)
 }
 
 /* Note a call of copy_page_range() and what the rule says of it. */
-static __always_inline void begin_copy(struct fork_slot *slot, void *dst, void *src)
+static __always_inline void begin_copy(const enum way way, struct fork_slot *slot,
+				       void *dst, void *src)
 {
 	u64 src_flags, anon_vma, bits = 0;
 
-	if (!slot->calls) {
+	if (!slot->dst_mm) {
 		void *src_mm = (void *)LOAD(64, src, OFF_VMA_MM);
 		void *dst_mm = (void *)LOAD(64, dst, OFF_VMA_MM);
 		slot->parent_vmas = LOAD(32, src_mm, OFF_MM_MAP_COUNT);
@@ -574,7 +692,7 @@ static __always_inline void begin_copy(struct fork_slot *slot, void *dst, void *
 	if (slot->observe)
 		slot->witness = slot->observe == BY_BRANCH ? SKIP : UNSEEN;
 	src_flags = LOAD(64, src, OFF_VMA_FLAGS);
-	anon_vma = has_anon_vma(src);
+	anon_vma = has_anon_vma(way, src);
 	/* dst's flags are a subset of src's: dup_userfaultfd() only clears. */
 	if (src_flags & (DST_MASK | SRC_MASK)) {
 		bits = src_flags & SRC_MASK;
@@ -587,25 +705,33 @@ static __always_inline void begin_copy(struct fork_slot *slot, void *dst, void *
 		slot->row = anon_vma ? 1 : NO_ROW;
 }
 
-static __always_inline int copy_enters(void *dst, void *src)
+/* The fork that the current task is in, if these programs are to follow it. */
+static __always_inline struct fork_slot *find_by(const enum way way)
 {
 	struct fork_slot *slot = find();
 
+	return slot && slot->way == way ? slot : 0;
+}
+
+static __always_inline int copy_enters(const enum way way, void *dst, void *src)
+{
+	struct fork_slot *slot = find_by(way);
+
 	if (!slot)
 		return 0;
-	finish_copy(slot);
-	begin_copy(slot, dst, src);
-#ifndef FENTRY
-	slot->src = (u64)src;
-	slot->dst = (u64)dst;
-#endif
+	finish_copy(slot, true);
+	begin_copy(way, slot, dst, src);
+	if (way == BY_KPROBE) {
+		slot->src = (u64)src;
+		slot->dst = (u64)dst;
+	}
 	if (slot->row != NO_ROW)
 		slot->copy_start_ns = bpf_ktime_get_ns();
 	return 0;
 }
 
-static __always_inline void disagree(struct fork_slot *slot, void *dst, void *src,
-				     bool copied)
+static __always_inline void disagree(const enum way way, struct fork_slot *slot,
+				     void *dst, void *src, bool copied)
 {
 	struct totals *sum = sums();
 
@@ -614,21 +740,21 @@ static __always_inline void disagree(struct fork_slot *slot, void *dst, void *sr
 		return;
 	sum->odd_src_flags = LOAD(64, src, OFF_VMA_FLAGS);
 	sum->odd_dst_flags = LOAD(64, dst, OFF_VMA_FLAGS);
-	sum->odd_anon_vma = has_anon_vma(src);
+	sum->odd_anon_vma = has_anon_vma(way, src);
 	sum->odd_copied = copied;
 }
 
-static __always_inline u64 page_tables(struct fork_slot *slot, void *dst)
+static __always_inline u64 page_tables(const enum way way, struct fork_slot *slot,
+				       void *dst)
 {
-#ifdef FENTRY
-	return LOAD(64, LOAD(64, dst, OFF_VMA_MM), OFF_MM_PGTABLES_BYTES);
-#else
-	return LOAD(64, slot->dst_mm, OFF_MM_PGTABLES_BYTES);
-#endif
+	if (way == BY_FENTRY)
+		return LOAD(64, LOAD(64, dst, OFF_VMA_MM), OFF_MM_PGTABLES_BYTES);
+	return READ(64, slot->dst_mm, OFF_MM_PGTABLES_BYTES);
 }
 
 /* The witness's word where there is one, else the rule's. */
-static __always_inline bool decide(struct fork_slot *slot, void *dst, void *src)
+static __always_inline bool decide(const enum way way, struct fork_slot *slot,
+				   void *dst, void *src)
 {
 	bool rule = slot->row != NO_ROW;
 	bool copied;
@@ -638,7 +764,7 @@ static __always_inline bool decide(struct fork_slot *slot, void *dst, void *src)
 	/* At a branch a skip shows by silence alone. But nobody allocates page tables to
 	 * copy nothing: then the probe was not run. */
 	if (slot->observe == BY_BRANCH && slot->witness == SKIP && rule &&
-	    page_tables(slot, dst) != slot->page_tables)
+	    page_tables(way, slot, dst) != slot->page_tables)
 		slot->witness = UNSEEN;
 	if (slot->witness == UNSEEN) {
 		lose(LOST_WITNESS);
@@ -648,12 +774,13 @@ static __always_inline bool decide(struct fork_slot *slot, void *dst, void *src)
 	if (copied == rule)
 		slot->agree++;
 	else
-		disagree(slot, dst, src, copied);
+		disagree(way, slot, dst, src, copied);
 	return copied;
 }
 
-static __always_inline void describe(struct fork_slot *slot, void *dst, void *src,
-				     bool copied, u64 row, u64 copy_ns, u64 bytes)
+static __always_inline void describe(const enum way way, struct fork_slot *slot,
+				     void *dst, void *src, bool copied, u64 row,
+				     u64 copy_ns, u64 bytes)
 {
 	struct vma_event event = {
 		.type = VMA_EVENT,
@@ -669,32 +796,33 @@ static __always_inline void describe(struct fork_slot *slot, void *dst, void *sr
 		.copied = copied,
 		.source = slot->observe && slot->witness != UNSEEN ? slot->observe :
 								     BY_RULE,
-		.anon_vma = has_anon_vma(src),
+		.anon_vma = has_anon_vma(way, src),
 	};
 	if (events.ringbuf_output(&event, sizeof(event), 0))
 		lose(LOST_VMA_EVENT);
 }
 
-static __always_inline int copy_leaves(struct fork_slot *slot, void *dst, void *src)
+static __always_inline int copy_leaves(const enum way way, struct fork_slot *slot,
+				       void *dst, void *src)
 {
 	u64 now, row, copy_ns = 0, bytes = 0;
 
 	slot->inside = 0;
 	row = slot->row;
-	if (!decide(slot, dst, src)) {
+	if (!decide(way, slot, dst, src)) {
 		slot->skipped++;
 		if (slot->details)
-			describe(slot, dst, src, false, 0, 0, 0);
+			describe(way, slot, dst, src, false, 0, 0, 0);
 		return 0;
 	}
 	if (row == NO_ROW)
 		/* The rule did not foresee this copy: no trigger, no start time. */
-		row = 0;
-	else if (slot->copy_start_ns)
+		row = slot->copy_start_ns = 0;
+	if (slot->copy_start_ns)
 		copy_ns = bpf_ktime_get_ns() - slot->copy_start_ns;
-	/* Between two calls nothing else adds to the child's page tables, so the
-	 * growth since the last copy is this copy's. */
-	now = page_tables(slot, dst);
+	else
+		lose(LOST_COPY_TIME);
+	now = page_tables(way, slot, dst);
 	bytes = now - slot->page_tables;
 	slot->page_tables = now;
 	asm volatile("" : "+r"(row)); /* as in count() */
@@ -704,7 +832,7 @@ static __always_inline int copy_leaves(struct fork_slot *slot, void *dst, void *
 		slot->rows[row].page_table_bytes += bytes;
 	}
 	if (slot->details)
-		describe(slot, dst, src, true, row, copy_ns, bytes);
+		describe(way, slot, dst, src, true, row, copy_ns, bytes);
 	return 0;
 }
 
@@ -738,55 +866,56 @@ int fork_entry(struct pt_regs *ctx)
 	return fork_enters(READ(64, PT_REGS_PARM1(ctx), OFF_CLONE_FLAGS));
 }
 
-/* With FENTRY the first of this and the fexit program below ends the fork. */
-int fork_return(struct pt_regs *ctx)
-{
-	return fork_leaves((s32)PT_REGS_RC(ctx));
-}
-
 #ifdef FENTRY
 
 /* BCC's own macros: how it names these programs differs between its versions. */
-KRETFUNC_PROBE(kernel_clone, void *args, int ret)
-{
-	return fork_leaves(ret);
-}
-
 KFUNC_PROBE(copy_page_range, void *dst, void *src)
 {
-	return copy_enters(dst, src);
+	return copy_enters(BY_FENTRY, dst, src);
 }
 
 KRETFUNC_PROBE(copy_page_range, void *dst, void *src)
 {
-	struct fork_slot *slot = find();
+	struct fork_slot *slot = find_by(BY_FENTRY);
 
 	if (!slot)
 		return 0;
 	if (!slot->inside) {
 		lose(LOST_COPY_ENTRY);
-		begin_copy(slot, dst, src);
+		begin_copy(BY_FENTRY, slot, dst, src);
 		slot->copy_start_ns = 0;
 		/* Whatever the witness saw belonged to no call. */
 		slot->witness = UNSEEN;
 	}
-	return copy_leaves(slot, dst, src);
+	return copy_leaves(BY_FENTRY, slot, dst, src);
 }
 
-#else
+#endif
+#ifdef KPROBE
 
 int copy_entry(struct pt_regs *ctx)
 {
-	return copy_enters((void *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx));
+	return copy_enters(BY_KPROBE, (void *)PT_REGS_PARM1(ctx),
+			   (void *)PT_REGS_PARM2(ctx));
 }
 
 int copy_return(struct pt_regs *ctx)
 {
-	struct fork_slot *slot = find();
+	struct fork_slot *slot = find_by(BY_KPROBE);
 
-	if (!slot || !slot->inside)
+	if (!slot)
 		return 0;
-	return copy_leaves(slot, (void *)slot->dst, (void *)slot->src);
+	if (!slot->inside) {
+		/* Which VMA this was is not known here, nor its mm before the first. */
+		lose(LOST_COPY_ENTRY);
+		lose(LOST_COPY);
+		slot->calls++;
+		slot->unknown++;
+		if (slot->dst_mm)
+			slot->page_tables = page_tables(BY_KPROBE, slot, 0);
+		return 0;
+	}
+	return copy_leaves(BY_KPROBE, slot, (void *)slot->dst, (void *)slot->src);
 }
 
 #endif

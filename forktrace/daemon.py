@@ -25,7 +25,7 @@ from forktrace.stop import Stop
 from forktrace.top import Display, screen
 from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.session import DecisionMode, Session, Wanted
-from forktrace.tracing import announce, warn_of_disagreement
+from forktrace.tracing import announce, warn
 from forktrace.views import lines
 from forktrace.views.colour import print_lines
 from forktrace.views.terminal import can_take_over
@@ -118,7 +118,7 @@ def run(options: Options) -> None:
     )
     with Session(options.attach, options.decision, wanted, deliver) as session:
         collector = ForktraceCollector(
-            session.totals, session.info, options.max_comms, session.bit_names
+            session.totals, lambda: session.info, options.max_comms, session.bit_names
         )
         server = serve(
             options.listen,
@@ -213,12 +213,11 @@ def _watch(
 ) -> None:
     """Keep windows, warning, textfile and live view going until it is time."""
     audit = AuditWindows(session, time.monotonic()) if audited else None
-    warned = False
     while not stop and go_on():
         session.poll(TICK_MS)
         if audit:
             audit.tick(time.monotonic())
         textfile.tick(time.monotonic())
-        warned = warned or warn_of_disagreement(session)
+        warn(session)
         # A burst of samples wakes poll early; there is nothing to hurry for.
         time.sleep(0.05)

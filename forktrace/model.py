@@ -83,12 +83,21 @@ class Vma:
 
 @dataclass(frozen=True)
 class VmaCounts:
-    """How many VMAs of the parent met each decision."""
+    """How many VMAs of the parent met each decision.
+
+    ``unknown`` are those that every probe missed.
+    """
 
     copy: int = 0
     skip: int = 0
     dontcopy: int = 0
     wipeonfork: int = 0
+    unknown: int = 0
+
+    @property
+    def every(self) -> int:
+        """How many there are in all."""
+        return self.copy + self.skip + self.dontcopy + self.wipeonfork + self.unknown
 
     def to_json(self) -> dict[str, int]:
         """Return the ``vmas`` object."""
@@ -97,6 +106,7 @@ class VmaCounts:
             "skip": self.skip,
             "dontcopy": self.dontcopy,
             "wipeonfork": self.wipeonfork,
+            "unknown": self.unknown,
         }
 
     @classmethod
@@ -107,6 +117,8 @@ class VmaCounts:
             skip=number_of(record, "skip"),
             dontcopy=number_of(record, "dontcopy"),
             wipeonfork=number_of(record, "wipeonfork"),
+            # Missing in what forktrace 0.1 wrote.
+            unknown=number_of(record, "unknown") if "unknown" in record else 0,
         )
 
 
@@ -148,7 +160,9 @@ class TriggerCost:
 
 @dataclass(frozen=True)
 class Fork:
-    """One call of fork() (kernel_clone without CLONE_VM), from entry to return.
+    """One call of fork() (kernel_clone without CLONE_VM).
+
+    It lasts from its entry until the child has been woken, or until it fails.
 
     ``time_ns`` is the entry in nanoseconds since the epoch. ``pid`` is the parent's
     thread group and ``tid`` the thread that called; ``child_pid`` is 0 when the fork
@@ -318,7 +332,8 @@ class Totals:
     """Sums over every fork since the probes were attached, added up in the kernel.
 
     ``forks`` is keyed by outcome, ``lost`` by stage, ``decision_checks`` by (source,
-    result) with result ``agree`` or ``disagree``.
+    result) with result ``agree`` or ``disagree``. ``forks_in_progress`` is no sum: it
+    counts the forks that have started and neither made a child nor failed.
     """
 
     forks: dict[Outcome, int]
@@ -331,6 +346,8 @@ class Totals:
     exec_discards: ExecDiscards = field(default_factory=ExecDiscards)
     processes: tuple[ProcessCost, ...] = ()
     programs: tuple[ProgramCost, ...] = ()
+    forks_started: int = 0
+    forks_in_progress: int = 0
 
 
 @dataclass(frozen=True)

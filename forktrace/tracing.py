@@ -105,11 +105,10 @@ def trace(
     with Session(attach, decision, wanted, deliver, discards.exec) as session:
         announce(session)
         deadline = time.monotonic() + (bounds.seconds or float("inf"))
-        warned = False
         while not stop and (left := deadline - time.monotonic()) > 0:
             session.poll(int(min(_POLL_MS, left * 1000 + 1)))
             sys.stdout.flush()
-            warned = warned or warn_of_disagreement(session)
+            warn(session)
         session.detach()
         session.drain()
         totals = session.totals()
@@ -135,12 +134,10 @@ def announce(session: Session, *, audited: bool = False) -> None:
     notify_ready()
 
 
-def warn_of_disagreement(session: Session) -> bool:
-    """Warn when a witness contradicted the rule; True when it did."""
-    odd = session.disagreement()
-    if odd:
-        print(f"forktrace: warning: {odd}", file=sys.stderr, flush=True)
-    return odd is not None
+def warn(session: Session) -> None:
+    """Say on stderr what the session warns of; it wants to be asked regularly."""
+    for said in session.warnings():
+        print(f"forktrace: warning: {said}", file=sys.stderr, flush=True)
 
 
 def _print_fork(fork: Fork) -> None:

@@ -14,6 +14,7 @@ from typing import get_args
 
 from prometheus_client.core import (
     CounterMetricFamily,
+    GaugeMetricFamily,
     HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
@@ -25,6 +26,7 @@ from forktrace import __version__
 from forktrace.exporter.processes import BoundedProcesses
 from forktrace.model import (
     ANON_VMA,
+    Decision,
     ExecDiscards,
     Histogram,
     KernelInfo,
@@ -57,7 +59,7 @@ class ForktraceCollector(Collector):
     def __init__(
         self,
         read: Callable[[], Totals],
-        info: KernelInfo,
+        info: Callable[[], KernelInfo],
         max_comms: int = DEFAULT_MAX_COMMS,
         bits: Sequence[str] = (),
     ) -> None:
@@ -80,7 +82,7 @@ class ForktraceCollector(Collector):
         yield from _process_costs(processes)
         yield from _own_health(totals)
         yield from _programs(totals.programs)
-        yield _kernel_info(self._info)
+        yield _kernel_info(self._info())
         yield _build_info()
 
 
@@ -111,9 +113,21 @@ def _forks(totals: Totals) -> Iterator[Metric]:
         ["outcome"],
         [([outcome], totals.forks.get(outcome, 0)) for outcome in get_args(Outcome)],
     )
+    yield _counter(
+        "forktrace_forks_started",
+        "Calls of fork (without CLONE_VM) that began.",
+        [],
+        [([], totals.forks_started)],
+    )
+    yield GaugeMetricFamily(
+        "forktrace_forks_in_progress",
+        "Calls of fork that have begun and neither made a child nor failed.",
+        value=totals.forks_in_progress,
+    )
     yield _histogram(
         "forktrace_fork_duration_seconds",
-        "Duration of fork in seconds, from the entry of kernel_clone to its return.",
+        "Duration of fork in seconds, from the entry of kernel_clone until the child "
+        "was woken or the fork failed.",
         totals.fork_duration,
     )
     yield _histogram(
@@ -126,7 +140,7 @@ def _forks(totals: Totals) -> Iterator[Metric]:
         "VMAs of forking processes, by what fork did with them: page tables copied, "
         "copy skipped, left out of the child (dontcopy), or wiped (wipeonfork).",
         ["decision"],
-        [([decision], count) for decision, count in totals.vmas.to_json().items()],
+        [([each], getattr(totals.vmas, each)) for each in get_args(Decision)],
     )
 
 

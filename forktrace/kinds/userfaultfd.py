@@ -20,6 +20,7 @@ WP_HUGETLBFS_SHMEM = 1 << 12
 """Write protection of shared memory too, since 5.19; before, of anonymous memory."""
 
 RWP = 1 << 17
+MODE_MISSING = 1 << 0
 MODE_WP = 1 << 1
 MODE_RWP = 1 << 3
 
@@ -49,6 +50,26 @@ def register(
     cleanup.callback(os.close, fd)
     if features & EVENT_FORK:
         _answer_forks(fd, cleanup)
+    _watch(fd, start, length, mode)
+
+
+def register_unanswered(start: int, length: int) -> int:
+    """Register a range, and return the descriptor from which fork events can be read.
+
+    Until that is done, a fork of this process does not return. Raises OSError.
+    """
+    fd, _ = _open(EVENT_FORK)
+    _watch(fd, start, length, MODE_MISSING)
+    return fd
+
+
+def answer_fork(fd: int) -> int:
+    """Read one event, so that the fork goes on; return the child's descriptor."""
+    _, child = _MESSAGE.unpack(os.read(fd, _MESSAGE.size))
+    return int(child)
+
+
+def _watch(fd: int, start: int, length: int, mode: int) -> None:
     fcntl.ioctl(fd, _UFFDIO_REGISTER, struct.pack("=4Q", start, length, mode, 0))
 
 

@@ -35,7 +35,7 @@ from forktrace.recording.writer import (
 from forktrace.stop import Stop
 from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.session import DecisionMode, Session, Wanted
-from forktrace.tracing import Bounds, Discards, announce, warn_of_disagreement
+from forktrace.tracing import Bounds, Discards, announce, warn
 from forktrace.views import lines
 from forktrace.views.colour import print_lines
 from forktrace.views.units import size
@@ -219,7 +219,6 @@ def _follow(
     """Record until it is time to stop."""
     deadline = time.monotonic() + (bounds.seconds or float("inf"))
     progress = ProgressLine(sys.stderr)
-    warned = False
     said = time.monotonic()
     try:
         while not stop:
@@ -229,9 +228,9 @@ def _follow(
                 break
             session.poll(int(min(_POLL_MS, left * 1000 + 1)))
             progress.show(writer.forks, writer.size)
+            warn(session)
             if not writer.due:
                 continue
-            warned = warned or warn_of_disagreement(session)
             if not writer.empty or time.monotonic() - said > _QUIET_SECONDS:
                 said = time.monotonic()
                 _flush(session, writer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 from forktrace.model import Exec, ExecDiscards, Fork, TriggerCost, VmaCounts
 from forktrace.recording.costliest import TOP
@@ -163,7 +163,7 @@ class Aggregator:
         self._lost: Mapping[str, int] = {}
         self._failed = self._tables = self._detailed = 0
         self._durations, self._copies = Spread(), Spread()
-        self._vmas = [0, 0, 0, 0]
+        self._vmas = [0, 0, 0, 0, 0]
         self._triggers: dict[tuple[str, bool], list[int]] = {}
         self._processes, self._cgroups = _Groups(), _Groups()
         self._dearest, self._points = _Dearest(), _Points()
@@ -201,8 +201,7 @@ class Aggregator:
         self._copies.add(fork.copy_ns, place_of(fork.copy_ns))
         self._failed += fork.outcome == "failed"
         self._tables += fork.page_table_bytes
-        counts = fork.vmas
-        _add(self._vmas, counts.copy, counts.skip, counts.dontcopy, counts.wipeonfork)
+        _add(self._vmas, *astuple(fork.vmas))
         for cost in fork.triggers:
             self._add_trigger(cost)
         self._processes.of(fork.comm).add(fork, place)

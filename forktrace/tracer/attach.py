@@ -10,7 +10,8 @@ import errno
 import fcntl
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from forktrace import libbpf
@@ -57,6 +58,17 @@ class Probes:
     def trampoline(self, program: int) -> None:
         """Run a fentry or fexit program where it was loaded for."""
         self._fds.append(_open_trampoline(program))
+
+    @classmethod
+    @contextmanager
+    def all_or_none(cls) -> Iterator[Probes]:
+        """Detach again what the block attached when it fails."""
+        probes = cls()
+        try:
+            yield probes
+        except BaseException:
+            probes.close()
+            raise
 
     def close_last(self) -> None:
         """Detach the one that was attached last."""

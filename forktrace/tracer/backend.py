@@ -1,11 +1,12 @@
-"""The two ways to attach: fentry/fexit where the kernel takes it, else kprobes.
+"""The two ways to follow copy_page_range(): fentry/fexit, or kprobe/kretprobe.
 
-Both come from one C source and give the same results; fentry costs less than half.
+Both come from one C source and give the same results; fentry costs less than half. All
+else hangs on kprobes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -27,36 +28,36 @@ _MAPS = ("slots", "totals", "config", "comms", "children", "events", "cgroup")
 _WITNESSES = ("witness_return", "witness_branch")
 # Returns before entries and the outermost entry last: the first fork that is seen at
 # all is seen from its start.
-_FENTRY = (
-    "kretfunc__copy_page_range",
-    "kfunc__copy_page_range",
-    "kretfunc__kernel_clone",
-)
+COPY_PROGRAMS: Mapping[Attached, tuple[str, ...]] = {
+    "fentry": ("kretfunc__copy_page_range", "kfunc__copy_page_range"),
+    "kprobe": ("copy_return", "copy_entry"),
+}
+"""The programs on copy_page_range() in each way: at its return, at its entry."""
+
 # Program, function, whether at its return.
-_COPY_KPROBES = (
-    ("copy_return", "copy_page_range", True),
-    ("copy_entry", "copy_page_range", False),
-)
-_FORK_KPROBES = (
+_FORK_PROGRAMS = (
+    ("task_exits", "do_exit", False),
     ("child_execs", "setup_new_exec", False),
+    ("fork_return", "wake_up_new_task", True),
     ("child_made", "wake_up_new_task", False),
-    ("fork_return", "kernel_clone", True),
+    ("fork_fails", "copy_process", True),
     ("fork_entry", "kernel_clone", False),
 )
+_BCC_TYPES: Mapping[Attached, str] = {"fentry": "TRACING", "kprobe": "KPROBE"}
 _PAGE = 4096
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What stands ready to be attached, for which kernel and in which way."""
+    """What stands ready to be attached, for which kernel; the best way comes first."""
 
     kernel: RunningKernel
-    attached: Attached
+    ways: tuple[Attached, ...]
     loaded: program.Loaded
 
 
 def prepare(mode: AttachMode, ring_bytes: int) -> Prepared:
-    """Read the kernel, and load for the first way of ``mode`` that it accepts.
+    """Read the kernel, and load for each way of ``mode`` that it accepts.
 
     ``ring_bytes`` is a power of two. Raises Unsupported with the last refusal.
     """
@@ -64,8 +65,8 @@ def prepare(mode: AttachMode, ring_bytes: int) -> Prepared:
     def work() -> tuple[Prepared, list[int]]:
         with Btf.of_running_kernel() as btf:
             kernel = RunningKernel.read(btf)
-            way, loaded = _first(btf, kernel, mode, ring_bytes)
-        return Prepared(kernel, way, loaded), loaded.fds()
+            ways, loaded = _first(btf, kernel, mode, ring_bytes)
+        return Prepared(kernel, ways, loaded), loaded.fds()
 
     prepared, fds = in_child(work)
     return replace(prepared, loaded=prepared.loaded.with_fds(fds))
@@ -73,28 +74,24 @@ def prepare(mode: AttachMode, ring_bytes: int) -> Prepared:
 
 def _first(
     btf: Btf, kernel: RunningKernel, mode: AttachMode, ring_bytes: int
-) -> tuple[Attached, program.Loaded]:
-    ways = _BOTH if mode == "auto" else (mode,)
-    for way in ways[:-1]:
-        try:
-            return way, _load(btf, kernel, way, ring_bytes)
-        except Unsupported:
-            continue
-    return ways[-1], _load(btf, kernel, ways[-1], ring_bytes)
+) -> tuple[tuple[Attached, ...], program.Loaded]:
+    if mode != "auto":
+        return (mode,), _load(btf, kernel, (mode,), ring_bytes)
+    try:
+        return _BOTH, _load(btf, kernel, _BOTH, ring_bytes)
+    except Unsupported:
+        return ("kprobe",), _load(btf, kernel, ("kprobe",), ring_bytes)
 
 
 def _load(
-    btf: Btf, kernel: RunningKernel, way: Attached, ring_bytes: int
+    btf: Btf, kernel: RunningKernel, ways: Sequence[Attached], ring_bytes: int
 ) -> program.Loaded:
     layout = Layout(len(kernel.rule.bits))
-    fentry = way == "fentry"
-    defined = macros(
-        btf, kernel.rule, layout, fentry=fentry, ring_pages=ring_bytes // _PAGE
-    )
-    hooks = dict.fromkeys((name for name, _, _ in _kprobes(way)), "KPROBE")
+    defined = macros(btf, kernel.rule, layout, ways, ring_bytes // _PAGE)
+    hooks = dict.fromkeys((name for name, _, _ in _FORK_PROGRAMS), "KPROBE")
     hooks |= dict.fromkeys(_WITNESSES, "KPROBE")
-    if fentry:
-        hooks |= dict.fromkeys(_FENTRY, "TRACING")
+    for way in ways:
+        hooks |= dict.fromkeys(COPY_PROGRAMS[way], _BCC_TYPES[way])
     loaded = program.load(program.source(defined), hooks, _MAPS)
     for name, size in layout.value_sizes().items():
         found = libbpf.map_info(loaded.maps[name]).value_size
@@ -107,22 +104,27 @@ def _load(
     return loaded
 
 
-def _kprobes(way: Attached) -> tuple[tuple[str, str, bool], ...]:
-    return _FORK_KPROBES if way == "fentry" else _COPY_KPROBES + _FORK_KPROBES
-
-
-def attach(way: Attached, programs: Mapping[str, int]) -> Probes:
-    """Attach what ``load`` loaded."""
-    probes = Probes()
-    try:
+def attach_copies(way: Attached, programs: Mapping[str, int]) -> Probes:
+    """Attach to copy_page_range() in one way."""
+    at_return, at_entry = (programs[name] for name in COPY_PROGRAMS[way])
+    with Probes.all_or_none() as probes:
         if way == "fentry":
-            for name in _FENTRY:
-                probes.trampoline(programs[name])
-        for name, function, at_return in _kprobes(way):
+            probes.trampoline(at_return)
+            probes.trampoline(at_entry)
+        else:
+            probes.kprobe(at_return, "copy_page_range", at_return=True)
+            probes.kprobe(at_entry, "copy_page_range")
+    return probes
+
+
+def attach_forks(programs: Mapping[str, int]) -> Probes:
+    """Attach to the start and the end of forks, and to what becomes of children.
+
+    The start comes last: the first fork that is seen at all is seen from its start.
+    """
+    with Probes.all_or_none() as probes:
+        for name, function, at_return in _FORK_PROGRAMS:
             probes.kprobe(programs[name], function, at_return=at_return)
-    except BaseException:
-        probes.close()
-        raise
     return probes
 
 
@@ -133,7 +135,8 @@ def try_attach(btf: Btf, kernel: RunningKernel) -> dict[Attached, Unsupported | 
         try:
             loaded = _load_in_child(btf, kernel, way)
             try:
-                attach(way, loaded.programs).close()
+                attach_copies(way, loaded.programs).close()
+                attach_forks(loaded.programs).close()
             finally:
                 loaded.close()
         except Unsupported as refusal:
@@ -145,7 +148,7 @@ def try_attach(btf: Btf, kernel: RunningKernel) -> dict[Attached, Unsupported | 
 
 def _load_in_child(btf: Btf, kernel: RunningKernel, way: Attached) -> program.Loaded:
     def work() -> tuple[program.Loaded, list[int]]:
-        loaded = _load(btf, kernel, way, _PAGE)
+        loaded = _load(btf, kernel, (way,), _PAGE)
         return loaded, loaded.fds()
 
     loaded, fds = in_child(work)

@@ -18,17 +18,18 @@ BUCKET_BOUNDS_NS = (
 )
 """Upper bounds of the duration histograms: 20 us to 10 s in steps of 1, 2, 5."""
 
-STALE_NS = 60 * 10**9
-"""A fork that began longer ago than this has ended, and nobody saw it."""
-
 LOST_STAGES = (
     "fork_slot",
     "fork_entry",
     "fork_child",
+    "fork_outcome",
     "fork_return",
+    "copy",
     "copy_entry",
     "copy_return",
+    "copy_time",
     "witness",
+    "exec_child",
     "fork_event",
     "vma_event",
     "exec_event",
@@ -40,8 +41,11 @@ MISSED = {
     "copy": (("copy_entry", "kfunc__copy_page_range"), "copy_entry"),
     "exec": (("child_execs",), None),
 }
-"""Stages that no program of ours can count, for none ran: which one was left out, and
-the stage that counts how often another made up for it."""
+"""Stages whose programs, when the kernel left out a run, could count nothing
+themselves, and the stage that counts how often another program made up for it."""
+
+WAYS = ("fentry", "kprobe")
+"""``enum way`` in order: which pair of programs follows the copies of a fork."""
 
 SOURCES = ("rule", "return", "branch")
 """``enum source`` in order."""
@@ -97,7 +101,7 @@ class Config(Structure):
         ("comm_set", c_uint32),
         ("cgroup", c_uint32),
         ("counting", c_uint32),
-        ("pad", c_uint32),
+        ("way", c_uint32),
     )
 
 
@@ -159,6 +163,10 @@ class Layout:
                 ("child_vmas", c_uint32),
                 ("calls", c_uint32),
                 ("skipped", c_uint32),
+                ("unknown", c_uint32),
+                ("index", c_uint32),
+                ("way", c_uint32),
+                ("late", c_uint32),
                 ("task", c_uint64),
                 ("page_tables", c_uint64),
                 ("dst_mm", c_uint64),
@@ -180,6 +188,7 @@ class Layout:
             """``struct totals``."""
 
             _fields_ = (
+                ("forks_started", c_uint64),
                 ("forks_ok", c_uint64),
                 ("forks_failed", c_uint64),
                 ("skip", c_uint64),
@@ -205,6 +214,9 @@ class Layout:
 
         self.ForkSlot: type[Any] = ForkSlot
         self.KernelTotals: type[Any] = KernelTotals
+
+    children = 16384
+    """How many living children that have not called exec are known at once."""
 
     @property
     def slots(self) -> int:

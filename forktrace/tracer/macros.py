@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from forktrace.kernel.btf import Btf
 from forktrace.kernel.rule import Rule
-from forktrace.tracer.layout import BUCKET_BOUNDS_NS, STALE_NS, Layout
+from forktrace.tracer.layout import BUCKET_BOUNDS_NS, Layout
 
 _OFFSETS = {
     "OFF_CLONE_FLAGS": ("kernel_clone_args", "flags"),
@@ -22,9 +24,12 @@ _OFFSETS = {
 
 
 def macros(
-    btf: Btf, rule: Rule, layout: Layout, *, fentry: bool, ring_pages: int
+    btf: Btf, rule: Rule, layout: Layout, ways: Iterable[str], ring_pages: int
 ) -> dict[str, str]:
-    """Return every macro that the program needs; raises Unsupported for an offset."""
+    """Return every macro that the program needs; raises Unsupported for an offset.
+
+    ``ways`` are those of following copy_page_range() that it is compiled for.
+    """
     defined = {
         name: str(btf.offset(struct, member))
         for name, (struct, member) in _OFFSETS.items()
@@ -33,16 +38,14 @@ def macros(
     defined["SRC_MASK"] = f"{rule.src_mask:#x}ULL"
     defined["ROW_OF(bits)"] = packed(rule)
     defined["ROWS"] = str(layout.rows)
-    defined["STALE_NS"] = f"{STALE_NS}ULL"
     defined["SLOTS"] = str(layout.slots)
+    defined["CHILDREN"] = str(layout.children)
     defined["RING_PAGES"] = str(ring_pages)
     defined["BUCKETS"] = str(len(BUCKET_BOUNDS_NS) + 1)
     defined["BUCKET_OF(ns)"] = " + ".join(
         f"((ns) > {bound}ULL)" for bound in BUCKET_BOUNDS_NS
     ).join("()")
-    if fentry:
-        defined["FENTRY"] = "1"
-    return defined
+    return defined | {way.upper(): "1" for way in ways}
 
 
 def packed(rule: Rule) -> str:

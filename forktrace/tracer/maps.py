@@ -6,6 +6,7 @@ import ctypes
 import errno
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -109,6 +110,7 @@ def totals_of(
     *,
     missed: Mapping[str, int] = MappingProxyType({}),
     programs: tuple[ProgramCost, ...] = (),
+    in_progress: int = 0,
 ) -> Totals:
     """Return the model of ``struct totals`` and of the table of names.
 
@@ -128,7 +130,8 @@ def totals_of(
             copy=sum(cost.vmas for cost in triggers),
             skip=raw.skip,
             dontcopy=raw.dontcopy,
-            wipeonfork=raw.wipeonfork,
+            # What both probes missed looks the same.
+            wipeonfork=max(0, raw.wipeonfork - _missed(raw, "copy", missed)),
         ),
         triggers=triggers,
         fork_duration=Histogram(BUCKET_BOUNDS_NS, tuple(raw.fork_buckets), raw.fork_ns),
@@ -138,6 +141,8 @@ def totals_of(
         decision_checks=checks,
         exec_discards=_discards(raw),
         processes=_processes(comms),
+        forks_started=raw.forks_started,
+        forks_in_progress=in_progress,
     )
 
 
@@ -159,10 +164,22 @@ def _lost(raw: Any, missed: Mapping[str, int]) -> dict[str, int]:
     """
     lost = dict(zip(LOST_STAGES, raw.lost))
     lost["witness"] += unseen_copies(raw, missed)
-    for stage, (programs, made_up) in MISSED.items():
-        runs = sum(missed.get(program, 0) for program in programs)
-        lost[stage] = max(0, runs - lost.get(made_up or "", 0))
+    for stage in MISSED:
+        lost[stage] = lost.get(stage, 0) + _missed(raw, stage, missed)
     return lost
+
+
+def _missed(raw: Any, stage: str, missed: Mapping[str, int]) -> int:
+    """Return how often no program of a stage ran, nor another that makes up for it."""
+    programs, made_up = MISSED[stage]
+    runs = sum(missed.get(program, 0) for program in programs)
+    known: int = raw.lost[LOST_STAGES.index(made_up)] if made_up else 0
+    return max(0, runs - known)
+
+
+def vmas_of(raw: Any) -> int:
+    """Return how many VMAs came to copy_page_range(), of forks that are settled."""
+    return int(raw.skip + sum(row.vmas for row in raw.rows))
 
 
 def _processes(comms: Sequence[Any]) -> tuple[ProcessCost, ...]:
@@ -212,8 +229,14 @@ class Assembler:
         cgroup_path: Callable[[int], str],
         deliver: Callable[[Fork], None],
         deliver_exec: Callable[[Exec], None],
+        in_doubt: Callable[[int], bool] = lambda start_ns: False,
     ) -> None:
-        """Hand over each whole fork, and each exec of a forked child."""
+        """Hand over each whole fork, and each exec of a forked child.
+
+        ``in_doubt`` tells of a fork's start (monotonic, ns) whether copies of it may
+        have been missed wholly.
+        """
+        self._in_doubt = in_doubt
         self._layout = layout
         self._naming = naming
         self._cgroup_path = cgroup_path
@@ -263,10 +286,25 @@ class Assembler:
             duration_ns=slot.duration_ns,
             copy_ns=sum(cost.copy_ns for cost in triggers),
             page_table_bytes=sum(cost.page_table_bytes for cost in triggers),
-            vmas=_counts(slot, ok),
+            vmas=self._counts(slot),
             triggers=triggers,
             details=details,
         )
+
+    def _counts(self, slot: Any) -> VmaCounts:
+        """Count decisions; of a fork without a child only those that were seen."""
+        seen = VmaCounts(
+            copy=slot.calls - slot.skipped - slot.unknown,
+            skip=slot.skipped,
+            unknown=slot.unknown,
+        )
+        if slot.ret <= 0:
+            return seen
+        seen = replace(seen, dontcopy=slot.parent_vmas - slot.child_vmas)
+        unmet = slot.child_vmas - slot.calls
+        if unmet and self._in_doubt(slot.start_ns):
+            return replace(seen, unknown=seen.unknown + unmet)
+        return replace(seen, wipeonfork=unmet)
 
 
 def wall_time_ns(kernel_ns: int) -> int:
@@ -286,16 +324,6 @@ def _exec(child: Child) -> Exec:
         after_ns=child.after_ns,
         copy_ns=child.copy_ns,
         page_table_bytes=child.page_table_bytes,
-    )
-
-
-def _counts(slot: Any, ok: bool) -> VmaCounts:
-    """Count decisions; without a child nobody knows what it would have been spared."""
-    return VmaCounts(
-        copy=slot.calls - slot.skipped,
-        skip=slot.skipped,
-        dontcopy=slot.parent_vmas - slot.child_vmas if ok else 0,
-        wipeonfork=slot.child_vmas - slot.calls if ok else 0,
     )
 
 

@@ -24,13 +24,20 @@ class Most:
         self._lock = threading.Lock()
         self._lost: dict[str, int] = {}
         self._checks: dict[tuple[Source, str], int] = {}
+        self._wipeonfork = 0
 
     def of(self, totals: Totals) -> Totals:
         """Return the totals with the most that each of those counters has been."""
         with self._lock:
             self._lost = _most(self._lost, totals.lost)
             self._checks = _most(self._checks, totals.decision_checks)
-            return replace(totals, lost=self._lost, decision_checks=self._checks)
+            self._wipeonfork = max(self._wipeonfork, totals.vmas.wipeonfork)
+            return replace(
+                totals,
+                lost=self._lost,
+                decision_checks=self._checks,
+                vmas=replace(totals.vmas, wipeonfork=self._wipeonfork),
+            )
 
 
 def _most(before: Mapping[_Key, int], now: Mapping[_Key, int]) -> dict[_Key, int]:

@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 from forktrace import libbpf, procfs
 from forktrace.cgroups import CgroupPaths, nameless
-from forktrace.errors import Unsupported
 from forktrace.libbpf import program_info
 from forktrace.model import Exec, Fork, KernelInfo, ProgramCost, Totals
 from forktrace.tracer import backend, program
 from forktrace.tracer.attach import Probes
-from forktrace.tracer.backend import AttachMode
-from forktrace.tracer.layout import COMM_LEN, SOURCES, STALE_NS, Config, Layout
-from forktrace.tracer.maps import Assembler, Naming, totals_of, unseen_copies
+from forktrace.tracer.backend import Attached, AttachMode
+from forktrace.tracer.copies import CopyProbes, Doubt
+from forktrace.tracer.layout import COMM_LEN, LOST_STAGES, SOURCES, WAYS, Config, Layout
+from forktrace.tracer.maps import Assembler, Naming, totals_of, unseen_copies, vmas_of
 from forktrace.tracer.most import Most
 from forktrace.tracer.unseen import with_unseen
 from forktrace.tracer.witness import Witness, find_witness, require_witness
@@ -79,12 +79,14 @@ class Session:
         self._pid = procfs.read_status(pid).pid if pid else 0
         self._cgroup = self._cgroups.folder(cgroup) if cgroup else None
         self._probes = Probes()
+        self._copies: CopyProbes | None = None
         self._witness_probes = Probes()
         self._ring: libbpf.RingBuffer | None = None
         self._loaded: program.Loaded | None = None
         self._maps: dict[str, libbpf.MappedArray] = {}
         self._statistics: int | None = None
-        self._observing = self._counting = False
+        self._observing = self._counting = self._disagreed = False
+        self._left = 0
         self._most = Most()
         try:
             self._start(attach, decision, deliver, deliver_exec)
@@ -102,7 +104,7 @@ class Session:
         deliver_exec: Callable[[Exec], None],
     ) -> None:
         prepared = backend.prepare(attach, self._wanted.ring_bytes)
-        self.kernel, self.attached = prepared.kernel, prepared.attached
+        self.kernel = prepared.kernel
         self._loaded = prepared.loaded
         self._layout = Layout(len(self.kernel.rule.bits))
         self._naming = Naming(self.kernel.rule, self.kernel.names)
@@ -111,20 +113,13 @@ class Session:
             name: libbpf.MappedArray(self._fd(name), value)
             for name, value in self._layout.mapped().items()
         }
-        self._listen(deliver, deliver_exec)
+        self._copies = CopyProbes(self._programs(), prepared.ways)
+        self._listen(deliver, deliver_exec, Doubt(self._copies.missed))
         self._choose_cgroup()
         self.observe(decision != "rule")
         if self._wanted.self_stats:
             self._statistics = libbpf.enable_statistics()
-        try:
-            self._probes = backend.attach(self.attached, self._programs())
-        except Unsupported:
-            # What the kernel loads it may still refuse to attach.
-            if attach != "auto" or self.attached == "kprobe":
-                raise
-            self.close()
-            self._start("kprobe", decision, deliver, deliver_exec)
-            return
+        self._probes = backend.attach_forks(self._programs())
         self._counting = True
         self._configure()
 
@@ -145,7 +140,10 @@ class Session:
             os.close(folder)
 
     def _listen(
-        self, deliver: Callable[[Fork], None], deliver_exec: Callable[[Exec], None]
+        self,
+        deliver: Callable[[Fork], None],
+        deliver_exec: Callable[[Exec], None],
+        doubt: Doubt,
     ) -> None:
         if not self._wanted.events:
             return
@@ -156,10 +154,17 @@ class Session:
             self._cgroups.path if self._wanted.cgroup_paths else nameless,
             lambda fork: deliver(with_unseen(fork, names)) if ours else deliver(fork),
             deliver_exec,
+            doubt.about,
         )
         self._ring = libbpf.RingBuffer(self._fd("events"), assembler.receive)
 
     # -- while it runs --------------------------------------------------------
+
+    @property
+    def attached(self) -> Attached:
+        """Which programs follow the forks that start from now on."""
+        assert self._copies is not None, "the session is closed"
+        return self._copies.attached
 
     @property
     def info(self) -> KernelInfo:
@@ -192,7 +197,7 @@ class Session:
 
     def retire_witness(self) -> bool:
         """Detach the witness once the last fork it watches has ended."""
-        if self._witness_probes and not any(s.observe for s in self._under_way()):
+        if self._witness_probes and not any(s.observe for s in self.under_way()):
             self._witness_probes.close()
         return not self._witness_probes
 
@@ -203,6 +208,26 @@ class Session:
         """
         return self._ring.poll(timeout_ms) if self._ring else 0
 
+    def warnings(self) -> list[str]:
+        """Return what has become worth a warning since the last call.
+
+        Call it regularly: it also changes to kprobes where fentry programs miss calls.
+        """
+        assert self._copies is not None, "the session is closed"
+        said = []
+        odd = None if self._disagreed else self.disagreement()
+        if odd:
+            self._disagreed = True
+            said.append(odd)
+        if self._copies.look(vmas_of(self._raw_totals())):
+            self._configure()
+            said.append(
+                "The kernel does not run all fentry programs here (it preempts them); "
+                "tracing goes on with kprobes, which cost more and miss nothing."
+            )
+        self._copies.retire(self._follows)
+        return said
+
     def drain(self) -> None:
         """Deliver what is left after ``detach``."""
         while self.poll(0):
@@ -212,8 +237,10 @@ class Session:
         """Return the sums since the start, as the kernel holds them now."""
         timed = self._statistics is not None
         programs = {name: program_info(fd) for name, fd in self._programs().items()}
+        raw = self._raw_totals()
+        raw.lost[LOST_STAGES.index("fork_outcome")] += self._left
         totals = totals_of(
-            self._raw_totals(),
+            raw,
             self._maps["comms"].read_all(),
             self._naming,
             missed={n: info.recursion_misses for n, info in programs.items()},
@@ -222,6 +249,7 @@ class Session:
                 for name, info in programs.items()
                 if timed
             ),
+            in_progress=self._in_progress(),
         )
         return self._most.of(totals)
 
@@ -251,9 +279,13 @@ class Session:
             self._configure()
             self._probes.close_last()
             deadline = time.monotonic() + _ENDING_SECONDS
-            while self._under_way() and time.monotonic() < deadline:
+            while self.under_way() and time.monotonic() < deadline:
                 time.sleep(0.01)
+            self._probes.close()
+            self._left = self._in_progress()
         self._probes.close()
+        if self._copies:
+            self._copies.close()
         self._witness_probes.close()
 
     def close(self) -> None:
@@ -293,14 +325,16 @@ class Session:
     def _raw_totals(self) -> Any:
         return self._maps["totals"].read()
 
-    def _under_way(self) -> list[Any]:
+    def under_way(self) -> list[Any]:
         """Return the slots of forks that have begun and not ended."""
-        now = time.monotonic_ns()
-        return [
-            slot
-            for slot in self._maps["slots"].read_all()
-            if slot.task and now - slot.start_ns < STALE_NS
-        ]
+        return [slot for slot in self._maps["slots"].read_all() if slot.task]
+
+    def _in_progress(self) -> int:
+        """Count the forks whose outcome is open."""
+        return sum(slot.ret == 0 for slot in self.under_way())
+
+    def _follows(self, way: Attached) -> bool:
+        return any(WAYS[slot.way] == way for slot in self.under_way())
 
     def _configure(self) -> None:
         wanted = self._wanted
@@ -316,6 +350,7 @@ class Session:
             comm=comm,
             comm_set=wanted.comm is not None,
             counting=self._counting,
+            way=WAYS.index(self.attached),
         )
         self._maps["config"].write(config)
 

@@ -37,8 +37,7 @@ class Witness:
 
     def attach(self, programs: Mapping[str, int]) -> Probes:
         """Hang the program where the decision shows."""
-        probes = Probes()
-        try:
+        with Probes.all_or_none() as probes:
             for offset in self.offsets:
                 probes.kprobe(
                     programs[self.program],
@@ -46,9 +45,6 @@ class Witness:
                     offset,
                     at_return=self.source == "return",
                 )
-        except BaseException:
-            probes.close()
-            raise
         return probes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 
-from forktrace.model import Exec, Fork, Totals, TriggerCost, Vma
+from forktrace.model import Exec, Fork, Totals, TriggerCost, Vma, VmaCounts
 from forktrace.text import printable
 from forktrace.views.units import duration, size
 
@@ -18,11 +18,10 @@ HEADER = (
 def fork_line(fork: Fork) -> str:
     """Return a fork in one line, under ``HEADER``; VMAS is copied/all."""
     counts = fork.vmas
-    every = counts.copy + counts.skip + counts.dontcopy + counts.wipeonfork
     moment = datetime.fromtimestamp(fork.time_ns // 10**9, timezone.utc).astimezone()
     clock = f"{moment:%H:%M:%S}.{fork.time_ns // 10**6 % 1000:03d}"
     child = str(fork.child_pid) if fork.outcome == "ok" else fork.errno or "?"
-    copied = f"{counts.copy}/{every}"
+    copied = f"{counts.copy}/{counts.every}"
     return (
         f"{clock:<12} {printable(fork.comm):<15} {fork.pid:>7} {child:>7} "
         f"{duration(fork.duration_ns):>8} {duration(fork.copy_ns):>8} "
@@ -64,16 +63,23 @@ def _name(cost: TriggerCost) -> str:
     return f"{cost.trigger} (and anon_vma)" if both else cost.trigger
 
 
+def counts_words(counts: VmaCounts) -> str:
+    """Say how many VMAs met each decision."""
+    unknown = f", {counts.unknown:,} unknown" if counts.unknown else ""
+    return (
+        f"{counts.copy:,} copied, {counts.skip:,} skipped, {counts.dontcopy:,} "
+        f"dontcopy, {counts.wipeonfork:,} wipeonfork{unknown}"
+    )
+
+
 def summary(totals: Totals) -> list[str]:
     """Return what all forks did, trigger by trigger, and what was lost."""
     forks = totals.forks["ok"] + totals.forks["failed"]
-    counts = totals.vmas
     lines = [
         f"{forks} forks ({totals.forks['failed']} failed) took "
         f"{duration(totals.fork_duration.sum_ns)}, of which "
         f"{duration(totals.copy_duration.sum_ns)} in copy_page_range. VMAs: "
-        f"{counts.copy} copied, {counts.skip} skipped, {counts.dontcopy} dontcopy, "
-        f"{counts.wipeonfork} wipeonfork.",
+        f"{counts_words(totals.vmas)}.",
         *trigger_table(totals.triggers),
     ]
     waste = totals.exec_discards

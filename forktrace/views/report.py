@@ -11,7 +11,7 @@ from forktrace.report.aggregate import ANONYMOUS, OTHER
 from forktrace.report.spread import TEXT_EDGES, Bin, Spread
 from forktrace.report.study import CUT_OFF, QUANTILES, Dear, Group, Study
 from forktrace.text import printable
-from forktrace.views.lines import trigger_table
+from forktrace.views.lines import counts_words, trigger_table
 from forktrace.views.units import duration, size
 
 _ROWS = 15
@@ -169,11 +169,9 @@ def _triggers(study: Study) -> list[str]:
             for cost in study.triggers[:_TRIGGERS]
         ]
     )
-    counts = study.vmas
     said = [
         "",
-        f"VMAs: {counts.copy:,} copied, {counts.skip:,} skipped, "
-        f"{counts.dontcopy:,} dontcopy, {counts.wipeonfork:,} wipeonfork; "
+        f"VMAs: {counts_words(study.vmas)}; "
         f"{size(study.page_table_bytes)} of page tables.",
     ]
     return [*said, "", *table] if table else said
@@ -239,7 +237,6 @@ def _dear(number: int, dear: Dear, width: int) -> Iterator[str]:
     began = datetime.fromtimestamp(fork.time_ns // 10**9, timezone.utc)
     clock = f"{began:%H:%M:%S}.{fork.time_ns // 10**6 % 1000:03d}"
     counts = fork.vmas
-    every = counts.copy + counts.skip + counts.dontcopy + counts.wipeonfork
     ok = fork.outcome == "ok"
     ended = f" -> {fork.child_pid}" if ok else f" {printable(fork.errno or '?')}"
     yield (
@@ -247,7 +244,7 @@ def _dear(number: int, dear: Dear, width: int) -> Iterator[str]:
         f"{named(fork.comm)}[{fork.pid}]{ended} in {printable(fork.cgroup)}"
     )
     yield (
-        f"    {duration(fork.copy_ns)} copying {counts.copy} of {every} VMAs, "
+        f"    {duration(fork.copy_ns)} copying {counts.copy} of {counts.every} VMAs, "
         f"{size(fork.page_table_bytes)} of page tables"
     )
     copied = copied_vmas(dear)

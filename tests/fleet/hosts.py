@@ -39,7 +39,7 @@ def exposition(comms: int) -> str:
     )
     release, mask = random.choice(KERNELS)
     info = KernelInfo(release, "fentry", mask, "code")
-    collector = ForktraceCollector(lambda: totals, info, bits=BITS)
+    collector = ForktraceCollector(lambda: totals, lambda: info, bits=BITS)
     return generate_latest(new_registry(collector)).decode()
 
 

@@ -29,12 +29,11 @@ def costly_fork(dear: Dear) -> str:
     fork = dear.fork
     began = datetime.fromtimestamp(fork.time_ns // 10**9, timezone.utc)
     counts = fork.vmas
-    every = counts.copy + counts.skip + counts.dontcopy + counts.wipeonfork
     clock = f"{began:%H:%M:%S}.{fork.time_ns // 10**6 % 1000:03d} UTC"
     said = (
         f"<b>{duration(fork.duration_ns)}</b> {escape(text.named(fork.comm))}"
         f"[{fork.pid}] <span>at {clock}; "
-        f"{duration(fork.copy_ns)} copying {counts.copy} of {every} VMAs, "
+        f"{duration(fork.copy_ns)} copying {counts.copy} of {counts.every} VMAs, "
         f"{size(fork.page_table_bytes)}; {escape(printable(fork.cgroup))}</span>"
     )
     copied = text.copied_vmas(dear)

@@ -8,6 +8,7 @@ from html import escape
 from forktrace.report.study import Study
 from forktrace.text import printable
 from forktrace.views import report as text
+from forktrace.views.lines import counts_words
 
 
 def facts(study: Study) -> str:
@@ -22,7 +23,6 @@ def facts(study: Study) -> str:
 def _facts(study: Study) -> list[tuple[str, str]]:
     head = study.header
     began = datetime.fromtimestamp(head.time_ns // 10**9, timezone.utc)
-    counts = study.vmas
     rule = f"{printable(head.rule.words)} (read from {printable(head.rule.read_from)})"
     attach, decision = printable(head.attach), printable(head.decision)
     told = [
@@ -31,11 +31,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
         ("began", f"{began:%Y-%m-%d %H:%M:%S} UTC, on {printable(head.host)}"),
         ("lasted", f"{text.span(study)}; it {text.ENDINGS.get(study.ended, 'ended')}"),
         ("which forks", text.chosen(study)),
-        (
-            "VMAs",
-            f"{counts.copy:,} copied, {counts.skip:,} skipped, {counts.dontcopy:,} "
-            f"dontcopy, {counts.wipeonfork:,} wipeonfork",
-        ),
+        ("VMAs", counts_words(study.vmas)),
         ("seen by", f"{attach} probes, decisions from {decision}"),
     ]
     if study.host and study.host.programs and study.host.duration_ns:

@@ -3,7 +3,8 @@
     python -m tests.live.workloads.fork_storm --processes 8 --forks 1000 [--now]
 
 Ready: ``pid`` and ``processes`` (the pids of those that will fork). ``go`` lets them
-run: ``forks`` (how many succeeded, all together), ``failed`` and ``seconds``.
+run: ``forks`` (how many succeeded, all together), ``failed``, ``vmas`` (how many VMAs
+the parents of the successful ones had, all together) and ``seconds``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, NoReturn
 from forktrace.kinds import fork_once
 from tests.live.workloads.talk import obey, say
 
-_RESULT = struct.Struct("=2Q")  # forks, failed
+_RESULT = struct.Struct("=3Q")  # forks, failed, VMAs of the forks
 
 
 def storm(forks: int, gate: int, results: int) -> NoReturn:
@@ -25,15 +26,27 @@ def storm(forks: int, gate: int, results: int) -> NoReturn:
     made = failed = 0
     try:
         os.read(gate, 1)
+        vmas = own_vmas()
         for _ in range(forks):
             try:
                 fork_once()
                 made += 1
             except OSError:
                 failed += 1
-        os.write(results, _RESULT.pack(made, failed))
+        assert own_vmas() == vmas
+        os.write(results, _RESULT.pack(made, failed, made * vmas))
     finally:
         os._exit(0)
+
+
+def own_vmas() -> int:
+    """Count the VMAs of this process; [vsyscall] is none."""
+    maps = os.open("/proc/self/maps", os.O_RDONLY)
+    text = b""
+    while part := os.read(maps, 1 << 16):
+        text += part
+    os.close(maps)
+    return text.count(b"\n") - text.count(b"[vsyscall]")
 
 
 def main() -> None:
@@ -62,8 +75,9 @@ def main() -> None:
         seconds = time.monotonic() - began
         reports = list(_RESULT.iter_unpack(os.read(results, 1 << 16)))
         return {
-            "forks": sum(made for made, _ in reports),
-            "failed": sum(failed for _, failed in reports),
+            "forks": sum(made for made, _, _ in reports),
+            "failed": sum(failed for _, failed, _ in reports),
+            "vmas": sum(vmas for _, _, vmas in reports),
             "reported": len(reports),
             "seconds": seconds,
         }

@@ -36,7 +36,7 @@ ALERTS = [rule for rule in all_rules() if "alert" in rule]
 def exported() -> dict[str, set[str]]:
     """Return the labels of every series name that forktrace exports."""
     full = totals((ProcessCost("sh", 1, 2, 3),))
-    collector = ForktraceCollector(lambda: full, INFO, bits=("maybe_guard",))
+    collector = ForktraceCollector(lambda: full, lambda: INFO, bits=("maybe_guard",))
     text = generate_latest(new_registry(collector)).decode()
     names: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):

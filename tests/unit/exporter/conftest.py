@@ -30,7 +30,7 @@ def start() -> Iterator[Start]:
         def start_one(
             web_config: Path | None = None, read: Callable[[], Totals] = full
         ) -> Server:
-            registry = new_registry(ForktraceCollector(read, samples.INFO))
+            registry = new_registry(ForktraceCollector(read, lambda: samples.INFO))
             server = serve("127.0.0.1:0", registry, lambda: "<p>page", web_config)
             stack.callback(server.close)
             return server

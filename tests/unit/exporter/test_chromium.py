@@ -35,7 +35,7 @@ def server(served: list[str]) -> Iterator[Server]:
         served.append(html)
         return html
 
-    registry = new_registry(ForktraceCollector(samples.totals, samples.INFO))
+    registry = new_registry(ForktraceCollector(samples.totals, lambda: samples.INFO))
     running = serve("127.0.0.1:0", registry, page)
     yield running
     running.close()

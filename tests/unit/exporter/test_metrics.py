@@ -27,7 +27,9 @@ MAX_SERIES = 600
 
 
 def registry(totals: Totals, bits: tuple[str, ...] = ()) -> CollectorRegistry:
-    return new_registry(ForktraceCollector(lambda: totals, samples.INFO, bits=bits))
+    return new_registry(
+        ForktraceCollector(lambda: totals, lambda: samples.INFO, bits=bits)
+    )
 
 
 def value(
@@ -181,7 +183,9 @@ def test_every_name_comes_back_from_both_formats_as_it_was() -> None:
     names = {decode_comm(comm) for comm in hostile_comms(3000)} - {"other"}
     costs = tuple(ProcessCost(name, n, 1, 1) for n, name in enumerate(sorted(names)))
     every = new_registry(
-        ForktraceCollector(lambda: samples.totals(costs), samples.INFO, len(names))
+        ForktraceCollector(
+            lambda: samples.totals(costs), lambda: samples.INFO, len(names)
+        )
     )
     for all_samples in both_ways(every):
         found = {
@@ -216,7 +220,7 @@ def test_scrapes_at_once_read_one_after_the_other() -> None:
         inside -= 1
         return samples.totals()
 
-    both = new_registry(ForktraceCollector(read, samples.INFO))
+    both = new_registry(ForktraceCollector(read, lambda: samples.INFO))
     threads = [threading.Thread(target=generate_latest, args=(both,)) for _ in range(8)]
     for thread in threads:
         thread.start()

@@ -42,7 +42,7 @@ def exporter(tmp_path: Path) -> Iterator[Server]:
         "tls_server_config: {cert_file: server.crt, key_file: server.key}\n"
         f"basic_auth_users: {{alice: {stored}}}\n"
     )
-    registry = new_registry(ForktraceCollector(samples.totals, samples.INFO))
+    registry = new_registry(ForktraceCollector(samples.totals, lambda: samples.INFO))
     server = serve("127.0.0.1:0", registry, lambda: "", tmp_path / "web.yml")
     yield server
     server.close()

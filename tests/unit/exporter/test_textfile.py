@@ -19,7 +19,7 @@ from tests.unit.exporter import samples
 
 
 def collector() -> ForktraceCollector:
-    return ForktraceCollector(samples.totals, samples.INFO)
+    return ForktraceCollector(samples.totals, lambda: samples.INFO)
 
 
 @contextmanager

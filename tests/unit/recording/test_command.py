@@ -126,6 +126,9 @@ class Traced:
         elif timeout_ms:
             os.kill(os.getpid(), signal.SIGTERM)
 
+    def warnings(self) -> list[str]:
+        return []
+
     def totals(self) -> Totals:
         return replace(totals(), lost={"fork_event": 2})
 
@@ -284,7 +287,7 @@ def test_where_stderr_fails_later_the_recording_ends_well(
 ) -> None:
     # Its one line takes two texts.
     monkeypatch.setattr(sys, "stderr", Deaf(2))
-    monkeypatch.setattr(Traced, "disagreement", lambda self: "odd")
+    monkeypatch.setattr(Traced, "warnings", lambda self: ["odd"])
     with pytest.raises(OSError, match="stderr is full"):
         recorded([[fork(0)], [fork(1)]])
     study = read(tmp_path / "forks.gz")

@@ -12,6 +12,7 @@ from forktrace.tracer.layout import (
     BUCKET_BOUNDS_NS,
     LOST_STAGES,
     SOURCES,
+    WAYS,
     Child,
     CommCost,
     Config,
@@ -64,7 +65,11 @@ def test_every_member_has_its_twin(name: str, mirror: Any) -> None:
 
 @pytest.mark.parametrize(
     ("enum", "names"),
-    [("lost", ("LOST_", LOST_STAGES)), ("source", ("BY_", SOURCES))],
+    [
+        ("lost", ("LOST_", LOST_STAGES)),
+        ("source", ("BY_", SOURCES)),
+        ("way", ("BY_", WAYS)),
+    ],
 )
 def test_the_names_of_an_enum_stand_in_its_order(
     enum: str, names: tuple[str, tuple[str, ...]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -37,10 +38,17 @@ def slot(**values: Any) -> Any:
     return record
 
 
-def forks_of(*records: Any) -> list[Fork]:
+def forks_of(
+    *records: Any, in_doubt: Callable[[int], bool] = lambda start_ns: False
+) -> list[Fork]:
     forks: list[Fork] = []
     assembler = Assembler(
-        LAYOUT, NAMING, lambda number: f"/{number}", forks.append, lambda _: None
+        LAYOUT,
+        NAMING,
+        lambda number: f"/{number}",
+        forks.append,
+        lambda _: None,
+        in_doubt,
     )
     for record in records:
         assembler.receive(ctypes.addressof(record), ctypes.sizeof(record))
@@ -157,7 +165,8 @@ def test_totals_show_every_single_bit_from_the_start() -> None:
 
 def test_totals_are_those_of_the_kernel() -> None:
     raw = LAYOUT.KernelTotals(forks_ok=3, forks_failed=1, skip=2)
-    raw.lost[8], raw.agree[2], raw.disagree[1] = 7, 8, 9
+    raw.lost[LOST_STAGES.index("vma_event")] = 7
+    raw.agree[2], raw.disagree[1] = 8, 9
     raw.rows[GUARD].vmas = 6
     totals = totals_of(raw, [], NAMING)
     assert totals.forks == {"ok": 3, "failed": 1}
@@ -174,6 +183,22 @@ def test_what_ran_for_nobody_counts_as_lost_unless_another_made_up_for_it() -> N
     missed = {"child_made": 5, "kfunc__copy_page_range": 7, "child_execs": 1}
     lost = totals_of(raw, [], NAMING, missed=missed).lost
     assert (lost["fork"], lost["copy"], lost["exec"]) == (3, 0, 1)
+
+
+def test_vmas_that_both_probes_missed_are_not_called_wipeonfork() -> None:
+    raw = LAYOUT.KernelTotals(wipeonfork=45)
+    raw.lost[LOST_STAGES.index("copy_entry")] = 100
+    totals = totals_of(raw, [], NAMING, missed={"kfunc__copy_page_range": 142})
+    assert (totals.vmas.wipeonfork, totals.lost["copy"]) == (3, 42)
+
+
+def test_vmas_of_a_fork_that_may_have_been_missed_are_unknown() -> None:
+    record = slot(calls=10, skipped=4, unknown=1, parent_vmas=13, child_vmas=12)
+    (sure,) = forks_of(record)
+    assert sure.vmas == VmaCounts(5, 4, dontcopy=1, wipeonfork=2, unknown=1)
+    (doubted,) = forks_of(record, in_doubt=lambda start_ns: True)
+    assert doubted.vmas == VmaCounts(5, 4, dontcopy=1, wipeonfork=0, unknown=3)
+    assert sure.vmas.every == doubted.vmas.every == 13
 
 
 def test_names_in_two_places_are_added_up_and_the_last_place_is_the_others() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from forktrace.model import Source
+from forktrace.model import Source, VmaCounts
 from forktrace.tracer.layout import Layout
 from forktrace.tracer.maps import totals_of
 from forktrace.tracer.most import Most
@@ -19,6 +19,16 @@ def test_what_was_counted_as_lost_stays_counted() -> None:
         for count in (500, 501, 500, 502)
     ]
     assert counted == [500, 501, 501, 502]
+
+
+def test_wipeonfork_does_not_fall_when_a_missed_copy_is_noticed() -> None:
+    totals = totals_of(Layout(3).KernelTotals(), [], NAMING)
+    most = Most()
+    counted = [
+        most.of(replace(totals, vmas=VmaCounts(wipeonfork=count))).vmas.wipeonfork
+        for count in (10, 5, 11)
+    ]
+    assert counted == [10, 10, 11]
 
 
 def test_so_do_disagreements() -> None:

@@ -1,0 +1,110 @@
+"""The pair of programs that follows copy_page_range(), and what its programs miss.
+
+On a preemptible kernel fentry programs miss calls (bpf/forktrace.c says when), kprobes
+next to none. So ``--attach auto`` begins with fentry, and changes to kprobes as soon as
+fentry is seen to miss more than a few. Each fork stays with the pair it began with.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from forktrace.errors import Unsupported
+from forktrace.libbpf import program_info
+from forktrace.tracer.attach import Probes
+from forktrace.tracer.backend import COPY_PROGRAMS, Attached, attach_copies
+
+INTERVAL_SECONDS = 1.0
+"""How often misses are looked at."""
+
+FEW = 10
+"""So many missed runs in an interval are no reason to change."""
+
+SHARE = 1000
+"""Nor is one missed run in so many VMAs."""
+
+
+class CopyProbes:
+    """Follows copy_page_range() in the first way of ``ways`` that the kernel accepts.
+
+    Raises Unsupported when it accepts none.
+    """
+
+    def __init__(self, programs: Mapping[str, int], ways: Sequence[Attached]) -> None:
+        """Attach; ``programs`` are those of all ``ways``."""
+        self._programs = programs
+        self._others = list(ways)
+        self._retiring = Probes()
+        self._probes = self._attach()
+        self._due = time.monotonic() + INTERVAL_SECONDS
+        self._vmas = self._missed = 0
+
+    def _attach(self) -> Probes:
+        while True:
+            self.attached = self._others.pop(0)
+            try:
+                return attach_copies(self.attached, self._programs)
+            except Unsupported:
+                # What the kernel loads it may still refuse to attach.
+                if not self._others:
+                    raise
+
+    def missed(self) -> int:
+        """Return how many runs of these programs the kernel has left out so far."""
+        names = (name for way in COPY_PROGRAMS.values() for name in way)
+        return sum(
+            program_info(self._programs[name]).recursion_misses
+            for name in names
+            if name in self._programs
+        )
+
+    def look(self, vmas: int) -> bool:
+        """Change to the other way if this one misses too much; True when it did.
+
+        ``vmas`` is how many VMAs all forks had so far.
+        """
+        if not self._others or time.monotonic() < self._due:
+            return False
+        self._due = time.monotonic() + INTERVAL_SECONDS
+        missed = self.missed()
+        new_vmas, new_missed = vmas - self._vmas, missed - self._missed
+        self._vmas, self._missed = vmas, missed
+        if new_missed <= max(FEW, new_vmas // SHARE):
+            return False
+        self._retiring, self._probes = self._probes, self._attach()
+        return True
+
+    def retire(self, way_in_use: Callable[[Attached], bool]) -> None:
+        """Detach what was changed from, once no fork under way belongs to it."""
+        if self._retiring and not way_in_use("fentry"):
+            self._retiring.close()
+
+    def close(self) -> None:
+        """Detach."""
+        self._probes.close()
+        self._retiring.close()
+
+
+class Doubt:
+    """Whether programs may have missed a copy of one fork.
+
+    The kernel counts missed runs for each program and not for each fork.
+    """
+
+    def __init__(self, missed: Callable[[], int]) -> None:
+        """``missed`` returns how many runs were missed so far."""
+        self._missed = missed
+        self._last = missed()
+        self._since = time.monotonic_ns()
+
+    def about(self, start_ns: int) -> bool:
+        """Tell whether a run may have been missed since ``start_ns`` (monotonic).
+
+        Ask in the order in which forks ended.
+        """
+        missed = self._missed()
+        if missed != self._last:
+            self._last = missed
+            self._since = time.monotonic_ns()
+        return start_ns < self._since
