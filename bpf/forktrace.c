@@ -214,6 +214,9 @@ BPF_RINGBUF_OUTPUT(events, RING_PAGES);
 				      (char *)(ptr) + (offset));                   \
 		_value;                                                            \
 	})
+/* For a loop that seldom runs: unrolled it would only take longer to compile. */
+#define ROLLED _Pragma("clang loop unroll(disable)")
+
 #define LOAD(size, ptr, offset)                                                    \
 	(way == BY_FENTRY ? *(volatile u##size *)((char *)(ptr) + (offset)) :      \
 			    READ(size, ptr, offset))
@@ -249,11 +252,15 @@ static __always_inline int place(u64 task, int k)
 static __always_inline struct fork_slot *find(void)
 {
 	u64 task = bpf_get_current_task();
+	int first = place(task, 0);
+	struct fork_slot *slot = slots.lookup(&first);
 
-#pragma unroll
-	for (int k = 0; k < PROBES; k++) {
+	if (slot && slot->task == task)
+		return slot;
+	ROLLED
+	for (int k = 1; k < PROBES; k++) {
 		int index = place(task, k);
-		struct fork_slot *slot = slots.lookup(&index);
+		slot = slots.lookup(&index);
 		if (slot && slot->task == task)
 			return slot;
 	}
@@ -266,7 +273,7 @@ static __always_inline struct fork_slot *claim(void)
 	u64 task = bpf_get_current_task();
 	u8 yes = 1;
 
-#pragma unroll
+	ROLLED
 	for (int k = 0; k < PROBES; k++) {
 		int index = place(task, k);
 		struct fork_slot *slot = slots.lookup(&index);
@@ -330,6 +337,7 @@ static __always_inline struct comm_cost *cost_of(const char *comm)
 	int others = COMMS;
 	u8 yes = 1;
 
+	ROLLED
 	for (int k = 0; k < COMM_PROBES; k++) {
 		int index = ((hash >> 48) + k) & (COMMS - 1);
 		struct comm_cost *cost = comms.lookup(&index);
@@ -436,7 +444,7 @@ static __always_inline void end_fork(struct fork_slot *slot, struct totals *sum,
 
 /* The current task is in no fork any more and still has a slot: the end of that fork was
  * missed. It is taken to have ended when its child was made. Without a child nobody
- * knows what became of it, or how long it took. */
+ * knows what became of it, and of its copies only how many there were. */
 static __always_inline void abandon(struct fork_slot *slot, struct totals *sum)
 {
 	if (slot->ret > 0) {
@@ -445,8 +453,7 @@ static __always_inline void abandon(struct fork_slot *slot, struct totals *sum)
 		return;
 	}
 	lose(LOST_FORK_OUTCOME);
-	finish_copy(slot, false);
-	settle(slot, sum);
+	add(&sum->lost[LOST_COPY], slot->calls);
 	release(slot);
 }
 
@@ -575,12 +582,8 @@ int fork_return(struct pt_regs *ctx)
 	struct fork_slot *slot = find();
 	struct totals *sum = sums();
 
-	if (!slot || !sum)
+	if (!slot || !sum || slot->late)
 		return 0;
-	if (slot->late) {
-		abandon(slot, sum);
-		return 0;
-	}
 	if (slot->ret <= 0) {
 		/* child_made() was missed: the fork counts all the same, but what it
 		 * gave the child's mm is not known. */

@@ -15,7 +15,7 @@ from forktrace.model import Fork
 from forktrace.stop import Stop
 from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.session import DecisionMode, Session, Wanted
-from forktrace.tracing import announce
+from forktrace.tracing import announce, warn
 from forktrace.views import lines
 from forktrace.views.colour import print_lines
 from forktrace.views.terminal import Screen
@@ -52,8 +52,6 @@ class Display:
     ) -> None:
         """Begin the first window; forks are taken out of ``forks`` as they come in."""
         self._forks = forks
-        kernel, witness = session.kernel.release, session.decided_by
-        self.title = f"forktrace on {kernel} ({session.attached}, {witness})"
         self.state = state
         self._session = session
         self._interval = interval
@@ -70,6 +68,13 @@ class Display:
         self._due = time.monotonic() + self._interval
         self._window = self._activity.take(self._session.totals(), time.monotonic())
         return True
+
+    @property
+    def title(self) -> str:
+        """What is traced, and how."""
+        session = self._session
+        how = f"{session.attached}, {session.decided_by}"
+        return f"forktrace on {session.kernel.release} ({how})"
 
     @property
     def window(self) -> Window:
@@ -118,6 +123,7 @@ def top(options: Options) -> None:
                     session.poll(_POLL_MS)
                     refresh()
         session.detach()
+        warn(session)
         totals = session.totals()
     print_lines(lines.summary(totals), sys.stderr)
 
@@ -128,6 +134,7 @@ def _print_windows(
     shown = 0
     while not stop:
         session.poll(_POLL_MS)
+        warn(session)
         if not display.due():
             continue
         if options.as_json:

@@ -59,15 +59,15 @@ class CopyProbes:
             if name in self._programs
         )
 
-    def look(self, vmas: int) -> bool:
+    def look(self, vmas_so_far: Callable[[], int]) -> bool:
         """Change to the other way if this one misses too much; True when it did.
 
-        ``vmas`` is how many VMAs all forks had so far.
+        ``vmas_so_far`` returns how many VMAs all forks had.
         """
         if not self._others or time.monotonic() < self._due:
             return False
         self._due = time.monotonic() + INTERVAL_SECONDS
-        missed = self.missed()
+        missed, vmas = self.missed(), vmas_so_far()
         new_vmas, new_missed = vmas - self._vmas, missed - self._missed
         self._vmas, self._missed = vmas, missed
         if new_missed <= max(FEW, new_vmas // SHARE):

@@ -87,6 +87,7 @@ class Session:
         self._statistics: int | None = None
         self._observing = self._counting = self._disagreed = False
         self._left = 0
+        self._news: list[str] = []
         self._most = Most()
         try:
             self._start(attach, decision, deliver, deliver_exec)
@@ -205,27 +206,29 @@ class Session:
         """Deliver forks that ended; wait for one at most ``timeout_ms``.
 
         Returns 0 when there was none. It comes back soon, however many there are.
-        """
-        return self._ring.poll(timeout_ms) if self._ring else 0
-
-    def warnings(self) -> list[str]:
-        """Return what has become worth a warning since the last call.
-
         Call it regularly: it also changes to kprobes where fentry programs miss calls.
         """
+        if self._counting:
+            self._follow_by_the_better_way()
+        return self._ring.poll(timeout_ms) if self._ring else 0
+
+    def _follow_by_the_better_way(self) -> None:
         assert self._copies is not None, "the session is closed"
-        said = []
-        odd = None if self._disagreed else self.disagreement()
-        if odd:
-            self._disagreed = True
-            said.append(odd)
-        if self._copies.look(vmas_of(self._raw_totals())):
+        if self._copies.look(lambda: vmas_of(self._raw_totals())):
             self._configure()
-            said.append(
+            self._news.append(
                 "The kernel does not run all fentry programs here (it preempts them); "
                 "tracing goes on with kprobes, which cost more and miss nothing."
             )
         self._copies.retire(self._follows)
+
+    def warnings(self) -> list[str]:
+        """Return what has become worth a warning since the last call."""
+        odd = None if self._disagreed else self.disagreement()
+        if odd:
+            self._disagreed = True
+            self._news.append(odd)
+        said, self._news = self._news, []
         return said
 
     def drain(self) -> None:

@@ -13,8 +13,8 @@ TRACERS = tuple(f"{tool} {way}" for way in WAYS for tool in ("forktrace", "bpftr
 FLOORS = tuple(f"empty {way}" for way in WAYS)
 """Probes at both ends of copy_page_range that do nothing: no tracer costs less."""
 
-MOST_ADDED = {"fentry": 600.0, "kprobe": 1700.0}
-MOST_OF_BPFTRACE = {"fentry": 1 / 6, "kprobe": 1 / 3}
+MOST_ADDED = {"fentry": 600.0, "kprobe": 1500.0}
+MOST_OF_BPFTRACE = {"fentry": 0.3, "kprobe": 0.45}
 MOST_OF_BIG_FORKS = 0.015
 MOST_START_SECONDS = 1.0
 MOST_OF_HEADERS = 1 / 3

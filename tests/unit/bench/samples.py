@@ -14,9 +14,9 @@ PROBES_A_FORK = 2_000
 
 ADDED_A_VMA = {
     "forktrace fentry": 500,
-    "bpftrace fentry": 3_500,
-    "forktrace kprobe": 1_200,
-    "bpftrace kprobe": 4_000,
+    "bpftrace fentry": 2_000,
+    "forktrace kprobe": 1_350,
+    "bpftrace kprobe": 3_300,
     "empty fentry": 400,
     "empty kprobe": 1_100,
 }

@@ -61,9 +61,9 @@ def test_figures_within_every_budget_break_none() -> None:
     ("tracer", "added", "budgets"),
     [
         ("forktrace fentry", 601, ["added instructions a VMA", "part of bpftrace's"]),
-        ("forktrace kprobe", 1_701, ["added instructions a VMA", "part of bpftrace's"]),
-        ("bpftrace fentry", 2_999, ["part of bpftrace's"]),
-        ("bpftrace kprobe", 3_599, ["part of bpftrace's"]),
+        ("forktrace kprobe", 1_501, ["added instructions a VMA", "part of bpftrace's"]),
+        ("bpftrace fentry", 1_666, ["part of bpftrace's"]),
+        ("bpftrace kprobe", 2_999, ["part of bpftrace's"]),
     ],
 )
 def test_a_vma_that_costs_too_much_breaks(

@@ -24,7 +24,7 @@ def test_a_tracers_line_says_what_it_adds_to_a_vma() -> None:
 
 def test_the_ratio_is_that_of_the_two_tools() -> None:
     (line,) = [line for line in text() if line.startswith("ratio, fentry")]
-    assert "1/7.0" in line.split()
+    assert "1/4.0" in line.split()
 
 
 def test_a_broken_budget_is_marked() -> None:
