@@ -65,10 +65,15 @@ VM_DENYWRITE went away in 5.15; ``gu`` is the same bit from 6.19 on.
 """
 
 _HEADER = re.compile(
-    r"(?P<start>[0-9a-f]+)-(?P<end>[0-9a-f]+) (?P<perms>[-rwxsp]{4}) "
-    r"(?P<offset>[0-9a-f]+) (?P<device>[0-9a-f]+:[0-9a-f]+) (?P<inode>\d+) *"
-    r"(?P<name>.*)"
+    r"(?P<start>[0-9a-f]{1,16})-(?P<end>[0-9a-f]{1,16}) (?P<perms>[-rwxsp]{4}) "
+    r"(?P<offset>[0-9a-f]{1,16}) (?P<device>[0-9a-f]+:[0-9a-f]+) "
+    r"(?P<inode>[0-9]{1,20}) *(?P<name>.*)"
 )
+_NUMBER = re.compile(r"[0-9]{1,20}")
+
+_NAME = re.compile(r"^Name:\t(.*)$", re.MULTILINE)
+_TGID = re.compile(r"^Tgid:\t([0-9]{1,10})$", re.MULTILINE)
+_VM_PTE = re.compile(r"^VmPTE:\t *([0-9]{1,20}) kB$", re.MULTILINE)
 
 
 _PF_KTHREAD = 0x00200000  # include/linux/sched.h
@@ -159,14 +164,13 @@ def read_status(pid: int | str = "self") -> Status:
     Raises ForktraceError if there is no such process or it may not be read.
     """
     text = _read(pid, "status")
-    fields = dict(re.findall(r"^(Name|Tgid|VmPTE):\t *(.*)$", text, re.MULTILINE))
-    if not {"Name", "Tgid"} <= set(fields):
+    name, process, tables = (found.search(text) for found in (_NAME, _TGID, _VM_PTE))
+    if not (name and process):
         raise ForktraceError(f"There is no process {pid}.")  # it ended as we read
-    tables = fields.get("VmPTE")
     return Status(
-        pid=int(fields["Tgid"]),
-        comm=fields["Name"],
-        page_table_bytes=int(tables.split()[0]) * 1024 if tables else None,
+        pid=int(process[1]),
+        comm=name[1],
+        page_table_bytes=int(tables[1]) * 1024 if tables else None,
     )
 
 
@@ -223,7 +227,7 @@ def parse_smaps(text: str) -> list[SmapsVma]:
 def _parse_vma(block: list[str]) -> SmapsVma:
     header = _HEADER.fullmatch(block[0])
     if header is None:
-        raise ForktraceError(f"smaps: cannot read the line {block[0]!r}")
+        raise _unreadable(block[0])
     sizes: dict[str, int] = {}
     other: dict[str, int] = {}
     vm_flags: frozenset[str] = frozenset()
@@ -232,12 +236,14 @@ def _parse_vma(block: list[str]) -> SmapsVma:
         words = value.split()
         if field == "VmFlags":
             vm_flags = frozenset(words)
-        elif colon and len(words) == 2 and words[0].isdigit() and words[1] == "kB":
+        elif not (colon and words and _NUMBER.fullmatch(words[0])):
+            raise _unreadable(line)
+        elif words[1:] == ["kB"]:
             sizes[field] = int(words[0]) * 1024
-        elif colon and len(words) == 1 and words[0].isdigit():
+        elif len(words) == 1:
             other[field] = int(words[0])
         else:
-            raise ForktraceError(f"smaps: cannot read the line {line!r}")
+            raise _unreadable(line)
     return SmapsVma(
         start=int(header["start"], 16),
         end=int(header["end"], 16),
@@ -250,6 +256,10 @@ def _parse_vma(block: list[str]) -> SmapsVma:
         other=other,
         vm_flags=vm_flags,
     )
+
+
+def _unreadable(line: str) -> ForktraceError:
+    return ForktraceError(f"smaps: cannot read the line {line!r:.200}")
 
 
 def _read(pid: int | str, name: str) -> str:

@@ -39,7 +39,9 @@ def _features(pid: int | str) -> list[int]:
             # The file's name; /dev/userfaultfd gives the same one.
             if os.readlink(folder / "fd" / number) != _LINK:
                 continue
-            match = _FEATURES.search((folder / "fdinfo" / number).read_text())
+            match = _FEATURES.search(
+                (folder / "fdinfo" / number).read_text(errors="replace")
+            )
         except OSError:  # closed meanwhile
             continue
         if match:

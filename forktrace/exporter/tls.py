@@ -6,6 +6,7 @@ The words are those of Go's crypto/tls, because that is what the file's format u
 from __future__ import annotations
 
 import os
+import reprlib
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -121,13 +122,13 @@ def _check(settings: TlsSettings) -> None:
         raise ValueError("missing one of key or key_file")
     for version in (settings.min_version, settings.max_version):
         if version not in VERSIONS:
-            raise ValueError(f"unknown TLS version {version!r}")
+            raise ValueError(f"unknown TLS version {reprlib.repr(version)}")
     for cipher in settings.cipher_suites:
         if cipher not in CIPHERS and cipher not in TLS13_CIPHERS:
-            raise ValueError(f"unknown cipher {cipher!r}")
+            raise ValueError(f"unknown cipher {reprlib.repr(cipher)}")
     for curve in settings.curve_preferences:
         if curve not in CURVES:
-            raise ValueError(f"unknown curve {curve!r}")
+            raise ValueError(f"unknown curve {reprlib.repr(curve)}")
     _check_client_auth(settings)
 
 
@@ -139,7 +140,7 @@ def _check_client_auth(settings: TlsSettings) -> None:
             "supported; use RequireAndVerifyClientCert"
         )
     if policy not in CLIENT_AUTH:
-        raise ValueError(f"invalid client_auth_type {policy!r}")
+        raise ValueError(f"invalid client_auth_type {reprlib.repr(policy)}")
     has_ca = bool(settings.client_ca_file or settings.client_ca)
     verifies = CLIENT_AUTH[policy] is not ssl.CERT_NONE
     if has_ca and policy in ("", "NoClientCert"):

@@ -257,7 +257,7 @@ class _Handler(BaseHTTPRequestHandler):
             renders.give_back()
 
     def _metrics(self) -> tuple[bytes, dict[str, str]]:
-        encode, content_type = choose_encoder(self.headers.get("Accept", ""))
+        encode, content_type = _encoder(self.headers.get("Accept", ""))
         body = encode(self.server.registry)
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if gzip_accepted(self.headers.get("Accept-Encoding", "")):
@@ -313,6 +313,18 @@ class _Handler(BaseHTTPRequestHandler):
         if not users:
             return True
         return self.server.basic_auth.allows(users, self.headers.get("Authorization"))
+
+
+def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    """Return what writes the metrics as a client accepts them, and the type of that.
+
+    prometheus_client trips over versions that are no numbers, and repeats in the type
+    what it was asked for.
+    """
+    if accept.isascii() and accept.isprintable():
+        with suppress(TypeError, ValueError):
+            return choose_encoder(accept)
+    return choose_encoder("")
 
 
 class _Head:

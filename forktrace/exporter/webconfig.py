@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import reprlib
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -148,15 +149,20 @@ def _parse(content: bytes) -> object:
         """Refuses a key that stands twice, where YAML would take the last one."""
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            # Other keys than scalars are of no use here, and costly to compare.
+            scalars = (key for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+            keys = [key.value for key in scalars]
             twice = [key for key in keys if keys.count(key) > 1]
             if twice:
-                raise ValueError(f"{twice[0]!r} stands there twice")
+                raise ValueError(f"{reprlib.repr(twice[0])} stands there twice")
             return super().construct_mapping(node, deep)
 
     try:
         return yaml.load(content, Strict)
-    except yaml.YAMLError as error:
+    except ValueError:
+        raise
+    # A value of another type than its tag says makes PyYAML trip in many ways.
+    except Exception as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         raise ValueError(f"no valid YAML{where}") from error
@@ -192,7 +198,9 @@ def _users(section: dict[str, Any]) -> dict[str, str]:
         _need("bcrypt", "bcrypt")
     for name, stored in section.items():
         if not isinstance(stored, str) or not is_bcrypt_hash(stored):
-            raise ValueError(f"the password of user {name!r} is not a bcrypt hash")
+            raise ValueError(
+                f"the password of user {reprlib.repr(name)} is not a bcrypt hash"
+            )
     return section
 
 
@@ -233,7 +241,7 @@ def _refuse_unknown(
 ) -> None:
     unknown = sorted(set(section) - set(known))
     if unknown:
-        raise ValueError(f"unknown field {unknown[0]!r} in {name}")
+        raise ValueError(f"unknown field {reprlib.repr(unknown[0])} in {name}")
 
 
 def _string(value: object, name: str) -> str:

@@ -30,6 +30,8 @@ _TYPE_TAG, _ENUM64 = 18, 19
 _QUALIFIERS = {_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG}
 _SIZE_OF_TYPE = 12  # struct btf_type; what a kind adds follows it
 _MAX_ERRNO = 4095
+# Of anonymous structs and unions that are looked through; Linux has some dozens.
+_MOST_INNER = 500
 
 
 class _Type(NamedTuple):
@@ -139,24 +141,30 @@ class Btf:
 
     def _type(self, number: int) -> _Type:
         address = self._lib.btf__type_by_id(self._handle, number)
+        if not address:
+            raise Unsupported(f"{self._path} speaks of a type that is not in it")
         _, info, size = (ctypes.c_uint32 * 3).from_address(address)
         return _Type(address, info >> 24 & 31, info & 0xFFFF, bool(info >> 31), size)
 
     def _name(self, name_off: int) -> str:
         text = self._lib.btf__name_by_offset(self._handle, name_off)
-        return text.decode() if text else ""
+        return text.decode(errors="replace") if text else ""
 
     # -- members -------------------------------------------------------------
 
     def _member_bits(self, struct: str, member: str) -> int | None:
         number = self._find(struct, _STRUCT)
-        return None if number is None else self._search(number, member)
+        return None if number is None else self._search(number, member, set())
 
-    def _search(self, number: int, member: str) -> int | None:
+    def _search(self, number: int, member: str, searched: set[int]) -> int | None:
         """Return the bit offset of ``member`` in a struct or union, or None."""
+        # Types may hold each other in a circle, or the same one many times.
+        if number in searched or len(searched) > _MOST_INNER:
+            return None
+        searched.add(number)
         found = self._type(number)
         if found.kind in _QUALIFIERS:
-            return self._search(found.size, member)
+            return self._search(found.size, member, searched)
         if found.kind not in (_STRUCT, _UNION):
             return None
         base = found.address + _SIZE_OF_TYPE
@@ -166,7 +174,7 @@ class Btf:
             # A struct with bit fields keeps a field's width in the top byte.
             where &= 0xFFFFFF if found.bitfields else 0xFFFFFFFF
             if name_off == 0:
-                inner = self._search(target, member)
+                inner = self._search(target, member, searched)
                 if inner is not None:
                     return int(where + inner)
             elif self._name(name_off) == member:

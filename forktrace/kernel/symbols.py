@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 KALLSYMS = "/proc/kallsyms"
 _PIECE = 1 << 20
+_ADDRESS = re.compile(rb"^([0-9a-f]{1,16}) ", re.MULTILINE)
 
 # What compilers append to a function they changed: GCC's .isra.N, .constprop.N and
 # .part.N (also several), Clang's .llvm.N. A .cold part is no function of its own.
@@ -82,7 +83,8 @@ def _scan(stream: BinaryIO, names: tuple[str, ...]) -> Iterator[tuple[str, Symbo
     needles = [b" " + name.encode() for name in names]
     # The kernel's own lines end after the name; a module's go on with "\t[module]".
     line = re.compile(
-        rb"^([0-9a-f]+) [tTwW] ((?:%s)%s)\n" % (b"|".join(_escaped(names)), _VARIANT),
+        rb"^([0-9a-f]{1,16}) [tTwW] ((?:%s)%s)\n"
+        % (b"|".join(_escaped(names)), _VARIANT),
         re.MULTILINE,
     )
     for text in _pieces(stream):
@@ -113,8 +115,8 @@ def _pieces(stream: BinaryIO) -> Iterator[bytes]:
 
 def _distance(text: bytes, position: int, address: int) -> int:
     """Return the distance to the first higher address that follows in ``text``."""
-    for follower in text[position : position + 4096].splitlines():
-        other = int(follower.split(b" ", 1)[0] or b"0", 16)
+    for follower in _ADDRESS.finditer(text, position, position + 4096):
+        other = int(follower[1], 16)
         if other > address:
             return other - address
     return 0

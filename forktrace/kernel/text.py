@@ -40,7 +40,8 @@ def read_kcore(address: int, size: int, path: str = KCORE) -> bytes:
         raise Unreadable(f"cannot open {path}: {error.strerror}") from None
     try:
         return _read(descriptor, address, size, path)
-    except (OSError, struct.error) as error:
+    # OverflowError: no file has such a place.
+    except (OSError, OverflowError, struct.error) as error:
         raise Unreadable(f"cannot read {path}: {error}") from None
     finally:
         os.close(descriptor)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from forktrace.model import Fork
 from forktrace.text import encodable
 
 PROC = Path("/proc")
+
+# start-end perms offset device inode, and a name that may hold spaces.
+_NAMED = re.compile(
+    r"^(?P<start>[0-9a-f]{1,16})-(?P<end>[0-9a-f]{1,16})(?: +\S+){4} +(?P<name>\S.*)$",
+    re.MULTILINE,
+)
 
 
 def mapping_names(fork: Fork, proc: Path = PROC) -> dict[int, str]:
@@ -23,12 +30,8 @@ def mapping_names(fork: Fork, proc: Path = PROC) -> dict[int, str]:
         text = os.fsdecode((proc / str(fork.pid) / "maps").read_bytes())
     except OSError:
         return names
-    for line in text.split("\n"):
-        # start-end perms offset device inode, and a name that may hold spaces.
-        fields = line.split(maxsplit=5)
-        if len(fields) < 6:
-            continue
-        start, _, end = fields[0].partition("-")
-        if wanted.get(int(start, 16)) == int(end, 16):
-            names[int(start, 16)] = encodable(fields[5])
+    for line in _NAMED.finditer(text):
+        start = int(line["start"], 16)
+        if wanted.get(start) == int(line["end"], 16):
+            names[start] = encodable(line["name"])
     return names
