@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 CODE := dashboards forktrace tests
 
-.PHONY: run test check live test-matrix bench stack fleet setup format clean help
+.PHONY: run test check live test-matrix bench stack fuzz fleet setup format clean help
 
 run: .venv/ready-run  ## trace this host, or a real Debian kernel in a throw-away virtual machine
 	@$(PYTHON) -m tests.demo
@@ -27,6 +27,9 @@ bench: .venv/ready-test  ## what tracing costs, held against the budgets and oth
 
 stack: .venv/ready-test  ## forktrace on a real kernel, scraped by a real Prometheus, to try
 	@$(PYTHON) -m tests.stack
+
+fuzz: .venv/ready-test  ## every parser of input from outside: a million inputs or half an hour each
+	@nice -n 10 $(PYTHON) -m tests.fuzz
 
 fleet: .venv/ready-test  ## what many hosts cost a Prometheus: measured, and extrapolated
 	@$(PYTHON) -m tests.fleet

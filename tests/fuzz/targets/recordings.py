@@ -1,0 +1,88 @@
+"""Recordings, and what forktrace measured: files that anybody may hand to anybody."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Sequence
+
+from forktrace.explain import measured
+from forktrace.recording.reader import is_recording
+from forktrace.report.command import read
+from forktrace.report.study import Study
+from forktrace.views import report as view
+from tests.fuzz.target import Target, as_file, scratch
+from tests.unit.explain.test_measured import METRICS, fork_line
+from tests.unit.recording.samples import HEADER, fork, write
+
+
+def _report(data: bytes) -> None:
+    """Do what ``forktrace report`` does with a file."""
+    path = as_file("recording", data)
+    is_recording(path)
+    study = read(path)
+    _show(study)
+
+
+def _show(study: Study) -> None:
+    for line in view.lines(study, 79):
+        line.encode()
+    json.dumps(study.to_json())
+
+
+def _lines(data: bytes) -> None:
+    """Take the lines after a good header, so that the fuzzer need not find gzip out."""
+    _report(_packed(_line(HEADER.to_json()) + data))
+
+
+def _header(data: bytes) -> None:
+    _report(_packed(data))
+
+
+def _measured(data: bytes) -> None:
+    measured.read(str(as_file("measured", data)))
+
+
+def _packed(text: bytes) -> bytes:
+    return gzip.compress(text, 1)
+
+
+def _line(record: object) -> bytes:
+    return json.dumps(record).encode() + b"\n"
+
+
+def _recorded(*, ended: bool = True) -> bytes:
+    path = scratch() / "seed"
+    path.unlink(missing_ok=True)
+    failed = fork(3, comm="a\u2028\x1b", trigger="pfnmap+mixedmap")
+    return write(path, [fork(1), failed], ended=ended).read_bytes()
+
+
+def _text(data: bytes) -> bytes:
+    text = b""
+    while data:
+        member = zlib.decompressobj(wbits=31)
+        text += member.decompress(data)
+        data = member.unused_data
+    return text
+
+
+def _of_lines() -> Sequence[bytes]:
+    detailed = scratch() / "detailed"
+    detailed.unlink(missing_ok=True)
+    texts = (_text(write(detailed).read_bytes()), _text(_recorded()))
+    whole = [text.partition(b"\n")[2] for text in texts]
+    return [*whole, *(line for text in whole for line in text.splitlines(True))]
+
+
+TARGETS = (
+    Target("recording", _report, lambda: [_recorded(), _recorded(ended=False)]),
+    Target("recording_header", _header, lambda: [_line(HEADER.to_json())]),
+    Target("recording_lines", _lines, _of_lines),
+    Target(
+        "measured",
+        _measured,
+        lambda: [METRICS.encode(), f"{fork_line(3, 4096)}\n{fork_line(9, 0)}".encode()],
+    ),
+)
