@@ -102,7 +102,6 @@ def check(options: Options) -> None:
 
 def run(options: Options) -> None:
     """Serve until a signal comes, then say what there was. Raises ForktraceError."""
-    stop = Stop()
     latest: deque[Fork] = deque(maxlen=LATEST_FORKS)
     unseen: deque[Fork] = deque(maxlen=UNSEEN_FORKS)
 
@@ -117,6 +116,7 @@ def run(options: Options) -> None:
         cgroup_paths=False,
     )
     with Session(options.attach, options.decision, wanted, deliver) as session:
+        stop = Stop()
         collector = ForktraceCollector(
             session.totals, lambda: session.info, options.max_comms, session.bit_names
         )

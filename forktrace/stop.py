@@ -12,7 +12,7 @@ class Stop:
     """Set once SIGINT, SIGTERM or SIGHUP came; a second one ends the process at once.
 
     The system call under way is interrupted, so a loop that waits in the kernel comes
-    back to look.
+    back to look. Before there is one, a signal ends the process at once.
     """
 
     def __init__(self) -> None:

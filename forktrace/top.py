@@ -108,11 +108,11 @@ def screen(display: Display) -> Iterator[Callable[[], None]]:
 
 def top(options: Options) -> None:
     """Show until a bound is met, q or a signal comes; then say what there was."""
-    stop = Stop()
     state = TopState(options.sort, options.comm)
     forks: deque[Fork] = deque()
     wanted = Wanted(events=True, self_stats=options.self_stats, ring_bytes=4 << 20)
     with Session(options.attach, options.decision, wanted, forks.append) as session:
+        stop = Stop()
         display = Display(session, forks, state, options.interval)
         if options.plain or options.as_json:
             announce(session)

@@ -88,7 +88,6 @@ def trace(
     decision: DecisionMode,
 ) -> None:
     """Trace until a bound is met or a signal comes, then say what there was."""
-    stop = Stop()
     discards = Discards(show.discard)
     shown = 0
 
@@ -103,6 +102,7 @@ def trace(
             stop.set()
 
     with Session(attach, decision, wanted, deliver, discards.exec) as session:
+        stop = Stop()
         announce(session)
         deadline = time.monotonic() + (bounds.seconds or float("inf"))
         while not stop and (left := deadline - time.monotonic()) > 0:

@@ -133,7 +133,6 @@ class Recorder:
 
 def record(options: Options) -> int:
     """Record; return the exit status."""
-    stop = Stop()
     wanted = Wanted(
         events=True,
         details=options.vmas,
@@ -154,6 +153,7 @@ def record(options: Options) -> int:
     with Session(
         options.attach, options.decision, wanted, deliver, deliver_exec
     ) as session:
+        stop = Stop()
         writer = Writer(options.path, options.max_bytes)
         try:
             recorder = Recorder(writer, options.bounds, stop)

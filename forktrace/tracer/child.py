@@ -6,6 +6,7 @@ back. File descriptors that the work opened come over a Unix socket.
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import signal
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeVar
 
+from forktrace import privileges
 from forktrace.errors import ForktraceError
 
 Result = TypeVar("Result")
@@ -36,13 +38,14 @@ def in_child(work: Work[Result]) -> tuple[Result, list[int]]:
     log = os.memfd_create("forktrace-log")
     sys.stdout.flush()
     sys.stderr.flush()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _child(childs, log, work)
+        _child(parent, childs, log, work)
     childs.close()
     try:
         ours.settimeout(SECONDS)
-        message, fds, _, _ = socket.recv_fds(ours, _MAX_BYTES, _MAX_FDS)
+        message, fds = receive(ours, _MAX_BYTES, _MAX_FDS)
     # Another error than TimeoutError before Python 3.10.
     except socket.timeout:
         os.kill(pid, signal.SIGKILL)
@@ -50,6 +53,10 @@ def in_child(work: Work[Result]) -> tuple[Result, list[int]]:
             f"Compiling the BPF program took more than {SECONDS:.0f} s.",
             "The host may be overloaded; try again, or with --debug.",
         ) from None
+    except BaseException:
+        # Ctrl-C, say: nobody waits for the work any more.
+        os.kill(pid, signal.SIGKILL)
+        raise
     finally:
         ours.close()
         os.waitpid(pid, 0)
@@ -65,12 +72,29 @@ def in_child(work: Work[Result]) -> tuple[Result, list[int]]:
     if isinstance(answer, ForktraceError):
         answer.details = answer.details or written
         raise answer
-    return answer, list(fds)
+    return answer, fds
 
 
-def _child(reply: socket.socket, log: int, work: Work[Result]) -> NoReturn:
+def receive(ours: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
+    """Return a message and its descriptors, which no program inherits by exec.
+
+    Raises OSError when there is no room for all descriptors.
+    """
+    message, received, flags, _ = socket.recv_fds(ours, size, most)
+    fds = list(received)
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    if flags & socket.MSG_CTRUNC:
+        for fd in fds:
+            os.close(fd)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return message, fds
+
+
+def _child(parent: int, reply: socket.socket, log: int, work: Work[Result]) -> NoReturn:
     """Work, send what came of it, and end, whatever happens."""
     try:
+        privileges.end_with_parent(parent)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.dup2(log, 1)
         os.dup2(log, 2)
