@@ -12,6 +12,11 @@ from functools import lru_cache
 from typing import Any
 
 _BEYOND = 1 << 64
+# Of letters: no path or name is longer, nor any word for a flag.
+_LONGEST_TEXT = 4096
+_LONGEST_WORD = 64
+# vm_flags has no more.
+_MOST_WORDS = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -43,7 +48,19 @@ def text_of(record: Mapping[str, Any], key: str) -> str:
     value = record[key]
     if type(value) is not str:
         raise ValueError(f"{key} is no text: {value!r:.40}")
+    if len(value) > _LONGEST_TEXT:
+        raise ValueError(f"{key} is too long: {value:.40}")
     return value
+
+
+def words_of(record: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Return a list of names of flags, or raise ValueError."""
+    value = record[key]
+    if type(value) not in (list, tuple) or len(value) > _MOST_WORDS:
+        raise ValueError(f"{key} is no list of flags")
+    if not all(type(word) is str and len(word) <= _LONGEST_WORD for word in value):
+        raise ValueError(f"{key} holds what is no flag")
+    return tuple(value)
 
 
 def time_of(record: Mapping[str, Any]) -> int:

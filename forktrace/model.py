@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from forktrace.fields import hex_of, number_of, rfc3339, text_of, time_of
+from forktrace.fields import hex_of, number_of, rfc3339, text_of, time_of, words_of
 
 SCHEMA = 1
 """Version of every JSON object that forktrace prints."""
@@ -71,11 +71,11 @@ class Vma:
             end=hex_of(record, "end"),
             src_flags=hex_of(record, "src_flags"),
             dst_flags=hex_of(record, "dst_flags"),
-            flags=tuple(map(str, record["flags"])),
+            flags=words_of(record, "flags"),
             anon_vma=bool(record["anon_vma"]),
             decision=cast(Decision, text_of(record, "decision")),
             source=cast(Source, text_of(record, "source")),
-            trigger=None if trigger is None else str(trigger),
+            trigger=None if trigger is None else text_of(record, "trigger"),
             copy_ns=number_of(record, "copy_ns"),
             page_table_bytes=number_of(record, "page_table_bytes"),
         )
@@ -219,7 +219,7 @@ class Fork:
             child_pid=number_of(record, "child_pid"),
             cgroup=text_of(record, "cgroup"),
             outcome="ok" if record["outcome"] == "ok" else "failed",
-            errno=None if errno is None else str(errno),
+            errno=None if errno is None else text_of(record, "errno"),
             duration_ns=number_of(record, "duration_ns"),
             copy_ns=number_of(record, "copy_ns"),
             page_table_bytes=number_of(record, "page_table_bytes"),

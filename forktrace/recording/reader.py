@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Union
 
 from forktrace.errors import ForktraceError, UsageError
 from forktrace.model import Exec, Fork
+from forktrace.recording.long_lines import read_long
 from forktrace.recording.records import (
     FORMAT,
     VERSION,
@@ -23,6 +24,8 @@ Record = Union[Fork, Mappings, Exec, Progress, Summary]
 
 _CHUNK = 256 << 10
 _LONGEST_HEADER = 64 << 10
+# What is longer than this is taken apart: values made of JSON may be 30 times as large.
+_WHOLE_LINE = 1 << 20
 # A VMA takes some 250 bytes, at most 400: the 65,530 that are usually allowed 26 MB at
 # most. Some distributions set vm.max_map_count to a million.
 _LONGEST_LINE = 256 << 20
@@ -30,6 +33,9 @@ _WHAT_FITS = "forktrace report reads what forktrace record -o FILE wrote."
 
 # Of a million lines, finding out their encoding would take a while.
 _decode = json.JSONDecoder().decode
+
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What a line that is not ours comes to."""
 
 _READ: dict[str, Callable[[Mapping[str, Any]], Record]] = {
     "fork": Fork.from_json,
@@ -43,7 +49,8 @@ class Recording:
     """A recording that was opened; ``header`` is read, the rest comes from ``records``.
 
     ``cut`` and ``summary`` are known once all records were read: a recording that was
-    cut off has no summary.
+    cut off has no summary. ``left_out`` is how many lines were longer than any that
+    record writes, ``unkept`` how many VMAs and names were too many to keep.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,17 +58,19 @@ class Recording:
         self.path = path
         self.summary: Summary | None = None
         self.cut = True
+        self.left_out = self.unkept = 0
         self._number = 1
+        self._length, self._ended = 0, False
         self._file = _open(path)
         try:
-            self._lines = _lines(path, self._file)
+            self._pieces = _pieces(_text(path, self._file))
             self.header = self._read_header()
         except BaseException:
             self.close()
             raise
 
     def _read_header(self) -> Header:
-        line = next(self._lines, b"")
+        line, _ = next(self._pieces, (b"", False))
         if not line:
             raise ForktraceError(
                 f"{self.path} was cut off before anything was recorded."
@@ -79,34 +88,61 @@ class Recording:
             )
         try:
             return Header.from_json(record)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except DAMAGE as error:
             raise self._damaged(error) from error
 
     def records(self) -> Iterator[Record]:
         """Yield what was recorded, once; a kind of line unknown to us is left out."""
-        for line in self._lines:
+        for piece, ends in self._pieces:
             self._number += 1
-            if line is None:
-                continue
             if self.summary:
                 raise self._damaged("there is more behind its end")
             try:
-                record = _decode(line.decode())
-                kind = record["type"]
-                if kind == "summary":
-                    self.summary = Summary.from_json(record)
-                    self.cut = False
-                    yield self.summary
-                elif kind in _READ:
-                    yield _READ[kind](record)
-            except (
-                ValueError,
-                KeyError,
-                TypeError,
-                AttributeError,
-                RecursionError,
-            ) as error:
+                record = self._short(piece) if ends else self._long(piece)
+            except DAMAGE as error:
                 raise self._damaged(error) from error
+            if record is not None:
+                yield record
+
+    def _short(self, line: bytes) -> Record | None:
+        record = _decode(line.decode())
+        kind = record["type"]
+        if kind == "summary":
+            self.summary = Summary.from_json(record)
+            self.cut = False
+            return self.summary
+        return _READ[kind](record) if kind in _READ else None
+
+    def _long(self, first: bytes) -> Record | None:
+        """Read a line that begins like that; None if it is too long, or cut off."""
+        pieces = self._line_from(first)
+        damage: Exception | None = None
+        try:
+            record, unkept = read_long(pieces)
+        except DAMAGE as error:
+            damage = error
+        for _ in pieces:
+            pass
+        if not self._ended:
+            return None
+        if self._length > _LONGEST_LINE:
+            self.left_out += 1
+            return None
+        if damage:
+            raise damage
+        self.unkept += unkept
+        return record
+
+    def _line_from(self, first: bytes) -> Iterator[bytes]:
+        """Yield the pieces of one line, and note how long it is and whether it ends."""
+        self._length, self._ended = len(first), False
+        yield first
+        for piece, ended in self._pieces:
+            self._length += len(piece)
+            self._ended = ended
+            yield piece
+            if ended:
+                return
 
     def _damaged(self, why: object) -> ForktraceError:
         said = f"no {why}" if isinstance(why, KeyError) else str(why)
@@ -133,14 +169,16 @@ def is_recording(path: Path) -> bool:
     """Tell whether a file begins as recordings do, of whatever version."""
     with _open(path) as file:
         try:
-            line = next(_lines(path, file), None)
+            line, _ = next(_pieces(_text(path, file)), (b"", False))
         except ForktraceError:
             return False
-    return line is not None and _header(line) is not None
+    return _header(line) is not None
 
 
 def _header(line: bytes) -> dict[str, Any] | None:
     """Return a first line, or None if no recording begins like that."""
+    if len(line) > _LONGEST_HEADER:
+        return None
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -162,36 +200,36 @@ def _open(path: Path) -> BinaryIO:
         ) from None
 
 
-def _lines(path: Path, file: BinaryIO) -> Iterator[bytes | None]:
-    """Yield each whole line; one that was cut off at the end of the file is left out.
+def _pieces(text: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Yield lines, in pieces where they are long, and whether a line ends there.
 
-    None stands for a line longer than any that record writes, which is not kept.
-    Raises ForktraceError when this is no gzip file, or a damaged one.
+    One that was cut off at the end of the file does not end.
     """
-    # A line may come in many pieces, to be joined once.
-    pieces: list[bytes] = []
+    # A piece may come in many parts, to be joined once.
+    parts: list[bytes] = []
     length = 0
-    most = _LONGEST_HEADER
-    for text in _text(path, file):
-        first, *others = text.split(b"\n")
-        length += len(first)
-        if length <= most:
-            pieces.append(first)
-        elif most == _LONGEST_HEADER:
-            raise ForktraceError(f"{path} is not a recording.", _WHAT_FITS)
-        else:
-            pieces.clear()
-        if not others:
-            continue
-        yield b"".join(pieces) if length <= most else None
-        most = _LONGEST_LINE
-        pieces = [others.pop()]
-        length = len(pieces[0])
-        yield from others
+    for chunk in text:
+        *ended, rest = chunk.split(b"\n")
+        for part in ended:
+            line = b"".join([*parts, part]) if parts else part
+            parts, length = [], 0
+            if len(line) > _WHOLE_LINE:
+                yield line[:_WHOLE_LINE], False
+                line = line[_WHOLE_LINE:]
+            yield line, True
+        if rest:
+            parts.append(rest)
+            length += len(rest)
+        if length > _WHOLE_LINE:
+            yield b"".join(parts), False
+            parts, length = [], 0
 
 
 def _text(path: Path, file: BinaryIO) -> Iterator[bytes]:
-    """Yield what the gzip members hold, up to where the last one was cut off."""
+    """Yield what the gzip members hold, up to where the last one was cut off.
+
+    Raises ForktraceError when this is no gzip file, or a damaged one.
+    """
     place = 0
     unpack: Any = None
     chunk = b""

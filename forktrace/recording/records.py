@@ -152,10 +152,12 @@ class Mappings:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Mappings:
         """Return what ``to_json`` made this of."""
-        names = record["names"].items()
+        names = record["names"]
+        if not all(type(name) is str for name in names.values()):
+            raise ValueError("a name is no text")
         return cls(
             pid=number_of(record, "pid"),
-            names={int(start, 16): str(name) for start, name in names},
+            names={int(start, 16): name for start, name in names.items()},
         )
 
 

@@ -22,6 +22,8 @@ ANONYMOUS = "[anonymous]"
 """A mapping without a name."""
 
 _MOST_NAMES = 5_000
+# Of one group; a rule's bits make some dozens at most.
+_MOST_TRIGGERS = 256
 # How many names are told apart just to be counted.
 _MOST_COUNTED = 200_000
 _ALL_POINTS = 4_000
@@ -49,7 +51,8 @@ class _Sums:
         self.page_table_bytes += fork.page_table_bytes
         triggers = self.triggers
         for cost in fork.triggers:
-            triggers[cost.trigger] += cost.copy_ns
+            known = cost.trigger in triggers or len(triggers) < _MOST_TRIGGERS
+            triggers[cost.trigger if known else OTHER] += cost.copy_ns
 
     def add_exec(self, discard: Exec) -> None:
         _add(self.execs, 1, discard.copy_ns, discard.page_table_bytes)
@@ -107,10 +110,14 @@ class _Dearest:
         self._heap: list[tuple[int, int, Dear]] = []
 
     def add(self, number: int, fork: Fork, names: Mapping[int, str]) -> None:
+        if len(self._heap) >= TOP and fork.duration_ns <= self._heap[0][0]:
+            return
+        starts = (vma.start for vma in fork.details or ())
+        mine = {start: names[start] for start in starts if start in names}
+        entry = (fork.duration_ns, -number, Dear(fork, mine))
         if len(self._heap) < TOP:
-            heapq.heappush(self._heap, (fork.duration_ns, -number, Dear(fork, names)))
-        elif fork.duration_ns > self._heap[0][0]:
-            entry = (fork.duration_ns, -number, Dear(fork, names))
+            heapq.heappush(self._heap, entry)
+        else:
             heapq.heapreplace(self._heap, entry)
 
     def ranked(self) -> tuple[Dear, ...]:
@@ -262,6 +269,8 @@ class Aggregator:
             points=self._points.chosen(),
             shares=tuple(Share(*key, *sums) for key, sums in shares),
             detailed=self._detailed,
+            left_out=self._recording.left_out,
+            unkept=self._recording.unkept,
         )
 
 

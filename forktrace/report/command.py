@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from forktrace.errors import ForktraceError, UsageError
@@ -20,11 +21,8 @@ def report(path: Path, *, as_json: bool, html: Path | None) -> int:
     if html and html.exists() and path.exists() and html.samefile(path):
         raise UsageError(f"{html} is the recording itself.", "Name another file.")
     study = read(path)
-    if study.ended == CUT_OFF:
-        print(
-            f"forktrace: {path} was cut off; this is what it holds up to there.",
-            file=sys.stderr,
-        )
+    for said in _missing(path, study):
+        print(f"forktrace: {said}", file=sys.stderr)
     if html:
         _write_page(study, html)
     if as_json:
@@ -32,6 +30,22 @@ def report(path: Path, *, as_json: bool, html: Path | None) -> int:
     elif not html:
         print_lines(view.lines(study, _width()))
     return 0
+
+
+def _missing(path: Path, study: Study) -> Iterator[str]:
+    """Say what of the recording is not in the report."""
+    if study.ended == CUT_OFF:
+        yield f"{path} was cut off; this is what it holds up to there."
+    if study.left_out:
+        lines = (
+            "1 line was" if study.left_out == 1 else f"{study.left_out:,} lines were"
+        )
+        yield f"{lines} left out: longer than any that forktrace record writes."
+    if study.unkept:
+        yield (
+            f"{study.unkept:,} VMAs and names were too many to keep; the VMAs that "
+            "took longest to copy are."
+        )
 
 
 def read(path: Path) -> Study:

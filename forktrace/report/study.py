@@ -116,6 +116,8 @@ class Study:
     points: tuple[Point, ...]
     shares: tuple[Share, ...]
     detailed: int
+    left_out: int = 0
+    unkept: int = 0
 
     @property
     def forks(self) -> int:

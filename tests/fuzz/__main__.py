@@ -20,7 +20,7 @@ _MOST_MEGABYTES = 512
 _SECONDS_EACH = 60
 _LONGEST_INPUT = 8192
 
-_HEADS = f"{'TARGET':<17} {'INPUTS':>10} {'SECONDS':>8} {'EDGES':>6} {'MB':>4}  CRASHES"
+_HEADS = f"{'TARGET':<21} {'INPUTS':>10} {'SECONDS':>8} {'EDGES':>6} {'MB':>4}  CRASHES"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Run:
         names = " ".join(path.name for path in self.crashes)
         crashes = names or ("did not run" if self.failed else "none")
         return (
-            f"{self.target:<17} {self.inputs:>10,} {self.seconds:>8.0f} "
+            f"{self.target:<21} {self.inputs:>10,} {self.seconds:>8.0f} "
             f"{self.edges:>6,} {self.megabytes:>4}  {crashes}"
         )
 

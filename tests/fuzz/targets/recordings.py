@@ -6,15 +6,19 @@ import gzip
 import json
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from forktrace.explain import measured
-from forktrace.recording.reader import is_recording
+from forktrace.model import Fork
+from forktrace.recording.long_lines import read_long
+from forktrace.recording.reader import DAMAGE, is_recording
+from forktrace.recording.records import Mappings
 from forktrace.report.command import read
 from forktrace.report.study import Study
 from forktrace.views import report as view
 from tests.fuzz.target import Target, as_file, scratch
 from tests.unit.explain.test_measured import METRICS, fork_line
-from tests.unit.recording.samples import HEADER, fork, write
+from tests.unit.recording.samples import HEADER, fork, vma, write
 
 
 def _report(data: bytes) -> None:
@@ -38,6 +42,29 @@ def _lines(data: bytes) -> None:
 
 def _header(data: bytes) -> None:
     _report(_packed(data))
+
+
+def _long(data: bytes) -> None:
+    """Take a long line apart, in small pieces: the same must come out as otherwise."""
+    pieces = [data[:700], *(data[at : at + 64] for at in range(700, len(data), 64))]
+    found, unkept = read_long(iter(pieces))
+    record = json.loads(data)
+    assert unkept == 0
+    if isinstance(found, Mappings):
+        assert found == Mappings.from_json(record)
+        return
+    whole = Fork.from_json(record)
+    in_order = sorted(whole.details or (), key=lambda vma: vma.copy_ns, reverse=True)
+    in_order.sort(key=lambda vma: vma.start)
+    assert found == replace(whole, details=tuple(in_order))
+
+
+def _long_lines() -> Sequence[bytes]:
+    vmas = tuple(vma(0x1000 * n, "pfnmap", n % 3) for n in range(5))
+    names = {each.start: f'"lib",{each.start}' for each in vmas}
+    forked = {"type": "fork", **fork(details=vmas).to_json()}
+    records = (forked, Mappings(42, names).to_json())
+    return [json.dumps(each, separators=(",", ":")).encode() for each in records]
 
 
 def _measured(data: bytes) -> None:
@@ -80,6 +107,7 @@ TARGETS = (
     Target("recording", _report, lambda: [_recorded(), _recorded(ended=False)]),
     Target("recording_header", _header, lambda: [_line(HEADER.to_json())]),
     Target("recording_lines", _lines, _of_lines),
+    Target("recording_long_lines", _long, _long_lines, DAMAGE),
     Target(
         "measured",
         _measured,

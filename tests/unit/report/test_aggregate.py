@@ -118,6 +118,17 @@ def test_ever_new_names_are_gathered(
     assert len(found.processes) == 4
 
 
+def test_ever_new_triggers_of_a_name_are_gathered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aggregate, "_MOST_TRIGGERS", 3)
+    forks = [fork(n, MS, copy_ns=MS, trigger=f"bit_{n}") for n in range(10)]
+    (group,) = study(tmp_path, forks).processes
+    assert group.triggers == {
+        OTHER: 7 * MS, "bit_0": MS, "bit_1": MS, "bit_2": MS
+    }  # fmt: skip
+
+
 def test_of_many_forks_only_the_longest_are_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

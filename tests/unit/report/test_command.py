@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.recording.samples import fork, write
+from forktrace.recording import reader
+from forktrace.report import command
+from tests.unit.recording.samples import fork, vma, write
 
 
 def report(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -129,3 +131,17 @@ def test_neither_bcc_nor_a_kernel_is_needed(tmp_path: Path) -> None:
         check=False,
     )
     assert answer.returncode == 0, answer.stderr
+
+
+def test_lines_too_long_to_be_read_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = tuple(vma(0x1000 * n, "pfnmap", n) for n in range(100))
+    path = write(tmp_path / "r", [fork(details=many)])
+    monkeypatch.setattr(reader, "_WHOLE_LINE", 1000)
+    monkeypatch.setattr(reader, "_LONGEST_LINE", 10_000)
+    assert command.report(path, as_json=False, html=None) == 0
+    assert capsys.readouterr().err == (
+        "forktrace: 1 line was left out: "
+        "longer than any that forktrace record writes.\n"
+    )
