@@ -147,6 +147,7 @@ struct totals {
 	u64 fork_ns;
 	u64 copy_ns;
 	u64 last_event_ns;
+	u64 tasks; /* that started, threads too */
 	u64 discards; /* children that exec'd */
 	u64 discarded_ns;
 	u64 discarded_bytes;
@@ -545,6 +546,7 @@ int child_made(struct pt_regs *ctx)
 
 	if (!sum || !want)
 		return 0;
+	add(&sum->tasks, 1);
 	slot = find();
 	if (!mm || mm == READ(64, task, OFF_TASK_MM)) {
 		if (slot)

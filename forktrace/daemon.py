@@ -21,6 +21,7 @@ from forktrace.exporter.textfile import check_directory, write_textfile
 from forktrace.exporter.web import serve
 from forktrace.exporter.webconfig import WatchedWebConfig
 from forktrace.model import Fork
+from forktrace.pulse import Pulse
 from forktrace.stop import Stop
 from forktrace.top import Display, screen
 from forktrace.tracer.backend import AttachMode
@@ -117,8 +118,13 @@ def run(options: Options) -> None:
     )
     with Session(options.attach, options.decision, wanted, deliver) as session:
         stop = Stop()
+        pulse = Pulse(session.tasks_seen, time.monotonic())
         collector = ForktraceCollector(
-            session.totals, lambda: session.info, options.max_comms, session.bit_names
+            session.totals,
+            lambda: session.info,
+            options.max_comms,
+            session.bit_names,
+            lambda: pulse.running,
         )
         server = serve(
             options.listen,
@@ -138,7 +144,7 @@ def run(options: Options) -> None:
             )
             written = Textfile(collector, options.textfile, time.monotonic())
             with _shown(session, unseen) as shown:
-                _watch(session, stop, written, shown, audited=audited)
+                _watch(session, stop, pulse, written, shown, audited=audited)
             written.write()
         finally:
             server.close()
@@ -206,18 +212,20 @@ def _shown(session: Session, forks: deque[Fork]) -> Iterator[Callable[[], bool]]
 def _watch(
     session: Session,
     stop: Stop,
+    pulse: Pulse,
     textfile: Textfile,
     go_on: Callable[[], bool],
     *,
     audited: bool,
 ) -> None:
-    """Keep windows, warning, textfile and live view going until it is time."""
+    """Keep windows, warnings, textfile and live view going until it is time."""
     audit = AuditWindows(session, time.monotonic()) if audited else None
     while not stop and go_on():
         session.poll(TICK_MS)
         if audit:
             audit.tick(time.monotonic())
         textfile.tick(time.monotonic())
+        pulse.tick(time.monotonic())
         warn(session)
         # A burst of samples wakes poll early; there is nothing to hurry for.
         time.sleep(0.05)

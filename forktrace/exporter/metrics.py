@@ -53,7 +53,8 @@ class ForktraceCollector(Collector):
 
     ``read`` is called by one scrape at a time. ``bits`` are the names of the rule's
     bits: their triggers stand at 0 before the first such VMA is copied, so that the
-    first one shows as an increase.
+    first one shows as an increase. ``running`` tells whether the kernel runs the
+    probes.
     """
 
     def __init__(
@@ -62,11 +63,13 @@ class ForktraceCollector(Collector):
         info: Callable[[], KernelInfo],
         max_comms: int = DEFAULT_MAX_COMMS,
         bits: Sequence[str] = (),
+        running: Callable[[], bool] = lambda: True,
     ) -> None:
         """Keep what a scrape needs; nothing is read yet."""
         self._read = read
         self._info = info
         self._bits = tuple(bits)
+        self._running = running
         self._processes = BoundedProcesses(max_comms)
         # Two scrapes at once must not feed the process series out of order.
         self._lock = Lock()
@@ -80,7 +83,7 @@ class ForktraceCollector(Collector):
         yield from _triggers(totals.triggers, self._bits)
         yield from _exec_discards(totals.exec_discards)
         yield from _process_costs(processes)
-        yield from _own_health(totals)
+        yield from _own_health(totals, self._running())
         yield from _programs(totals.programs)
         yield _kernel_info(self._info())
         yield _build_info()
@@ -240,7 +243,7 @@ def _process_costs(processes: Sequence[ProcessCost]) -> Iterator[Metric]:
     )
 
 
-def _own_health(totals: Totals) -> Iterator[Metric]:
+def _own_health(totals: Totals, running: bool) -> Iterator[Metric]:
     yield _counter(
         "forktrace_decision_checks",
         "Decisions of the kernel held against the rule as evaluated by forktrace, by "
@@ -256,6 +259,12 @@ def _own_health(totals: Totals) -> Iterator[Metric]:
         "Things that forktrace could not record, by the stage where they were lost.",
         ["stage"],
         [([stage], count) for stage, count in sorted(totals.lost.items())],
+    )
+    yield GaugeMetricFamily(
+        "forktrace_probes_running",
+        "1 while the kernel runs forktrace's probes, 0 once it starts tasks unseen: "
+        "somebody has switched probes off.",
+        running,
     )
 
 

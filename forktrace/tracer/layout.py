@@ -197,6 +197,7 @@ class Layout:
                 ("fork_ns", c_uint64),
                 ("copy_ns", c_uint64),
                 ("last_event_ns", c_uint64),
+                ("tasks", c_uint64),
                 ("discards", c_uint64),
                 ("discarded_ns", c_uint64),
                 ("discarded_bytes", c_uint64),

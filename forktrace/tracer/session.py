@@ -256,6 +256,10 @@ class Session:
         )
         return self._most.of(totals)
 
+    def tasks_seen(self) -> int:
+        """Return how many tasks a probe has seen start, threads too."""
+        return int(self._raw_totals().tasks)
+
     def disagreement(self) -> str | None:
         """Describe the last VMA on which witness and rule disagreed, if any."""
         raw = self._raw_totals()

@@ -110,6 +110,7 @@ def hostile_comms(count: int) -> list[bytes]:
             1,
         ),
         ("forktrace_build_info", {"version": __version__}, 1),
+        ("forktrace_probes_running", {}, 1),
     ],
 )
 def test_each_metric_of_the_contract(
