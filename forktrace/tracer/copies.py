@@ -42,13 +42,16 @@ class CopyProbes:
 
     def _attach(self) -> Probes:
         while True:
-            self.attached = self._others.pop(0)
             try:
-                return attach_copies(self.attached, self._programs)
+                probes = attach_copies(self._others[0], self._programs)
             except Unsupported:
                 # What the kernel loads it may still refuse to attach.
-                if not self._others:
+                if len(self._others) == 1:
                     raise
+                del self._others[0]
+            else:
+                self.attached = self._others.pop(0)
+                return probes
 
     def missed(self) -> int:
         """Return how many runs of these programs the kernel has left out so far."""
@@ -72,7 +75,12 @@ class CopyProbes:
         self._vmas, self._missed = vmas, missed
         if new_missed <= max(FEW, new_vmas // SHARE):
             return False
-        self._retiring, self._probes = self._probes, self._attach()
+        try:
+            better = self._attach()
+        except Unsupported:
+            # No descriptor is left, say: it goes on as it is, and tries again.
+            return False
+        self._retiring, self._probes = self._probes, better
         return True
 
     def retire(self, way_in_use: Callable[[Attached], bool]) -> None:
