@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 CODE := dashboards forktrace tests
 
-.PHONY: run test check live test-matrix bench stack fuzz fleet setup format clean help
+.PHONY: run test check live test-matrix bench faults soak stack fuzz fleet setup format clean help
 
 run: .venv/ready-run  ## trace this host, or a real Debian kernel in a throw-away virtual machine
 	@$(PYTHON) -m tests.demo
@@ -24,6 +24,12 @@ test-matrix: check  ## the same on every kernel there is; prints the README's ta
 
 bench: .venv/ready-test  ## what tracing costs, held against the budgets and other tools
 	@$(PYTHON) -m tests.bench
+
+faults: .venv/ready-test  ## what goes wrong on a host, done on purpose: promised, seen, held
+	@$(PYTHON) -m tests.faults
+
+soak: .venv/ready-test  ## half an hour of everything at once: memory, losses, kernel's log
+	@$(PYTHON) -m tests.soak
 
 stack: .venv/ready-test  ## forktrace on a real kernel, scraped by a real Prometheus, to try
 	@$(PYTHON) -m tests.stack

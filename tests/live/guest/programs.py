@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -160,11 +161,19 @@ def growth(before: Samples, after: Samples, name: str, **labels: str) -> float:
 TRACEFS = Path("/sys/kernel/tracing")
 
 
+def counted_events(instance: Path) -> int:
+    """Return how many events an instance of tracefs was told, kept or overwritten."""
+    text = "".join(path.read_text() for path in instance.glob("per_cpu/cpu*/stats"))
+    assert not re.search(r"dropped events: [^0]", text), text
+    return sum(map(int, re.findall(r"^(?:entries|overrun): (\d+)$", text, re.M)))
+
+
 @contextmanager
 def counted_calls(pid: int) -> Iterator[Any]:
     """Count calls of copy_page_range by one process without BPF: a tracefs event.
 
-    Yields a function that returns the count so far.
+    Yields a function that returns the count so far, of calls that its buffer has no
+    more room for too.
     """
     events = TRACEFS / "kprobe_events"
     instance = TRACEFS / "instances/observer"
@@ -172,10 +181,9 @@ def counted_calls(pid: int) -> Iterator[Any]:
     instance.mkdir()
     event = instance / "events/observer/cpr"
     try:
-        (instance / "buffer_size_kb").write_text("8192")
         (event / "filter").write_text(f"common_pid == {pid}")
         (event / "enable").write_text("1")
-        yield lambda: (instance / "trace").read_text().count(" cpr: ")
+        yield lambda: counted_events(instance)
     finally:
         (event / "enable").write_text("0")
         instance.rmdir()

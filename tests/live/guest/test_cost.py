@@ -54,6 +54,10 @@ def pair(
             each.kill()
 
 
+@pytest.mark.fault(
+    "a storm of forks from 8 processes",
+    "forks exact; what is not told is in the losses",
+)
 def test_a_storm_is_counted_exactly(pair: tuple[Forktrace, Forktrace]) -> None:
     """While the metrics are scraped as fast as they come."""
     run, trace = pair
@@ -204,6 +208,10 @@ finally:
 """A page in each of 512 page tables, which a fork then must copy within 1 MiB."""
 
 
+@pytest.mark.fault(
+    "a fork that runs out of memory half way",
+    "it is told with its errno and what it had copied",
+)
 def test_a_fork_that_runs_out_of_memory_half_way_is_reported(
     pair: tuple[Forktrace, Forktrace], tmp_path: Path
 ) -> None:
@@ -242,6 +250,10 @@ def cgroup(folder: Path) -> Iterator[tuple[Path, Path]]:
         subprocess.run(["umount", str(root)], check=True)
 
 
+@pytest.mark.fault(
+    "a fork killed half way",
+    "it is told with its errno, no slot is lost",
+)
 def test_a_fork_killed_half_way_is_reported_and_leaves_no_slot(
     pair: tuple[Forktrace, Forktrace],
 ) -> None:

@@ -123,6 +123,10 @@ def test_sigterm_ends_it_well_and_the_report_adds_up(
     assert "[stack]" in told.stdout
 
 
+@pytest.mark.fault(
+    "kill -9 of record",
+    "the file can be read, up to the last second",
+)
 def test_kill_9_loses_no_more_than_the_last_second(
     tmp_path: Path, forking_shell: int
 ) -> None:
@@ -142,6 +146,10 @@ def test_kill_9_loses_no_more_than_the_last_second(
     assert "was cut off" in told.stderr
 
 
+@pytest.mark.fault(
+    "disk full under record",
+    "one line, status 1, the forks so far can be read",
+)
 def test_a_full_disk_is_one_line_and_keeps_what_there_was(
     tmp_path: Path, small_disk: Path
 ) -> None:

@@ -46,6 +46,10 @@ def refused(*prefix: str) -> Any:
     ],
     ids=["not root", "no BTF", "no python3-bpfcc"],
 )
+@pytest.mark.fault(
+    "something that tracing needs is missing",
+    "one message names it, status 3",
+)
 def test_what_is_missing_is_named(prefix: tuple[str, ...], missing: str) -> None:
     answer = refused(*prefix)
     assert answer.returncode == 3, answer
@@ -54,7 +58,25 @@ def test_what_is_missing_is_named(prefix: tuple[str, ...], missing: str) -> None
     assert "Traceback" not in answer.stderr
 
 
+@pytest.mark.fault(
+    "an empty file over /sys/kernel/btf/vmlinux",
+    "doctor names it and the fix; run says it, status 3",
+)
+def test_hidden_btf_is_named_with_its_fix() -> None:
+    nothing = hidden("/sys/kernel/btf/vmlinux")
+    assert "btf" in refused(*nothing).stderr
+    doctor = [*nothing, *FORKTRACE, "doctor", "--json"]
+    told = json.loads(subprocess.run(doctor, capture_output=True, check=False).stdout)
+    (check,) = [each for each in told["checks"] if each["name"] == "btf"]
+    assert not check["ok"]
+    assert check["fix"] == "Unmount what hides it: umount /sys/kernel/btf/vmlinux"
+
+
 @pytest.mark.parametrize("words", ["selftest", "trace --pid 1"])
+@pytest.mark.fault(
+    "asked from a pid namespace of its own",
+    "it says that pids would not be the same, status 3",
+)
 def test_ids_of_another_pid_namespace_are_refused(words: str) -> None:
     answer = subprocess.run(
         [*("unshare", "-pf", "--mount-proc"), *FORKTRACE, *words.split()],
@@ -105,6 +127,10 @@ def test_a_reader_that_leaves_early_ends_it_quietly(options: str) -> None:
     assert len(answer.stderr.splitlines()) == 2, answer.stderr
 
 
+@pytest.mark.fault(
+    "disk full under the output of trace",
+    "one line, status 1",
+)
 def test_a_full_disk_ends_it_with_one_line() -> None:
     """A fork with its VMAs is larger than what Python keeps back."""
     forks = "while :; do (:); sleep 0.2; done"
@@ -139,6 +165,10 @@ def full_trampoline() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("full_trampoline")
+@pytest.mark.fault(
+    "no room for one more fentry program",
+    "kprobes take over, and doctor tells",
+)
 def test_kprobes_take_over_where_the_kernel_takes_no_more_fentry() -> None:
     """BPF_MAX_TRAMP_LINKS, include/linux/bpf.h."""
     traced = run_forktrace("trace", "--duration", "1")
