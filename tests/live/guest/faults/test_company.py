@@ -37,6 +37,7 @@ def test_two_daemons_count_the_same(tmp_path: Path, saw: Callable[[str], None]) 
     saw(f"{FORKS} forks of {FORKS} by fentry and by kprobe")
 
 
+@pytest.mark.thorough
 @pytest.mark.fault(
     "a second daemon on the same port",
     "it says so in two lines, status 1; the first goes on",

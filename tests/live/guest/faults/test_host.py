@@ -152,6 +152,7 @@ def test_ftrace_switched_off_is_noticed(
         made.append(fork(FORKS))
 
 
+@pytest.mark.thorough
 @pytest.mark.fault(
     "kprobes switched off while tracing",
     "the daemon says so within two minutes, and in a metric",

@@ -163,6 +163,7 @@ exec "$@"
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.fault(
     "/tmp read-only and no HOME", "it traces: it needs no place to write"
 )

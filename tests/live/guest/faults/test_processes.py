@@ -15,6 +15,8 @@ import pytest
 from tests.live.guest.faults.watched import OK, daemon, fork
 from tests.live.guest.programs import Forktrace, growth, wait_until
 
+pytestmark = pytest.mark.thorough
+
 PORT = 19470
 FORKS = 23
 
