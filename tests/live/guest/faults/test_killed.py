@@ -24,7 +24,7 @@ LATEST = 1.5
 @pytest.mark.timeout(3000)
 @pytest.mark.fault(
     f"kill -9 at random moments, {TIMES} times",
-    "no probe, program, map, pin, lock or process is left, no file but what it was asked for",
+    "no probe, program, map, pin, lock or process is left, no file but those asked for",
 )
 def test_a_kill_at_any_moment_leaves_nothing(
     tmp_path: Path, saw: Callable[[str], None]
