@@ -1,13 +1,16 @@
 # make run: trace. make test: prove that it works. Both set up what they need first.
 PYTHON := .venv/bin/python
 CODE := dashboards forktrace tests
+# Of each fuzzing target in make test; it has some minutes of a processor to spare.
+FUZZ_SECONDS := 60
 
-.PHONY: run test check live test-matrix bench faults soak stack fuzz fleet setup format clean help
+.PHONY: run test check live test-matrix bench faults soak stack fuzz fuzz-short fleet setup format clean help
 
 run: .venv/ready-run  ## trace this host, or a real Debian kernel in a throw-away virtual machine
 	@$(PYTHON) -m tests.demo
 
-test: check live  ## everything: style, types, unit tests, tests on real kernels
+test: check  ## everything: style, types, unit tests, tests on real kernels, some fuzzing
+	@$(MAKE) --no-print-directory -j 2 live fuzz-short
 
 check: .venv/ready-test  ## format, lint, types, unit tests: under a minute
 	@$(PYTHON) -m ruff format --check --quiet $(CODE)
@@ -36,6 +39,9 @@ stack: .venv/ready-test  ## forktrace on a real kernel, scraped by a real Promet
 
 fuzz: .venv/ready-test  ## every parser of input from outside: a million inputs or half an hour each
 	@nice -n 10 $(PYTHON) -m tests.fuzz
+
+fuzz-short: .venv/ready-test  ## the same for a minute each
+	@nice -n 10 $(PYTHON) -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 fleet: .venv/ready-test  ## what many hosts cost a Prometheus: measured, and extrapolated
 	@$(PYTHON) -m tests.fleet

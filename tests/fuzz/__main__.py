@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.fuzz.target import CASES, Target
@@ -110,6 +111,8 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=int, default=1800)
     asked = parser.parse_args()
+    if find_spec("atheris") is None:
+        sys.exit("The fuzzer, atheris, is not there: on PyPI it is for x86-64 alone.")
     failed = False
     print(_HEADS, flush=True)
     for name in _names(asked.targets):
