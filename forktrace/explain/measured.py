@@ -24,9 +24,9 @@ from forktrace.exporter.listen import DEFAULT_ADDRESS
 DEFAULT = f"http://{DEFAULT_ADDRESS}/metrics"
 """Where ``forktrace run`` serves metrics, looked at quietly unless told otherwise."""
 
-_QUIET_SECONDS, _PATIENCE_SECONDS = 0.5, 30.0
+_QUIET_SECONDS, _PATIENCE_SECONDS = 0.5, 300.0
 _QUIET_BYTES, _MOST_BYTES = 4 << 20, 256 << 20
-_SILENCE_SECONDS = 5.0
+_SILENCE_SECONDS = 60.0
 
 _ABSURD_NS = 1e15
 """More than a VMA or a byte ever costs: eleven days."""

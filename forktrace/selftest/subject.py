@@ -15,19 +15,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from forktrace import procfs
+from forktrace import patience, procfs
 from forktrace.errors import ForktraceError
 from forktrace.kinds import EveryKind, Mapping, Skipped, fork_once, living_child
 from forktrace.kinds.ground import NR_HUGEPAGES
 from forktrace.selftest.pages import Pages, held
 
-PATIENCE_SECONDS = 60.0
-"""How long an answer may take; a fork that hangs never gives one."""
-
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-# The last resort against a process that hangs when nobody is left to end it.
-_LIFETIME_SECONDS = 600
+# How long it may take to end before it is killed.
+_END_SECONDS = 60.0
+
+# The last resort against work that hangs when nobody is left to end the process.
+_WORK_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Subject:
     def close(self) -> None:
         """Let it take everything away, and kill it if it cannot."""
         self._ours.close()
-        self._process.join(PATIENCE_SECONDS)
+        self._process.join(_END_SECONDS)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -103,8 +103,7 @@ class Subject:
         try:
             if times:
                 self._ours.send(times)
-            if not self._ours.poll(PATIENCE_SECONDS):
-                raise ForktraceError("The process made for the selftest hangs.")
+            patience.wait(self._ours, "waiting for the selftest's own process")
             answer: Ready | Forked | Exception = self._ours.recv()
         except (EOFError, ConnectionError):
             raise ForktraceError(
@@ -121,16 +120,26 @@ def _live(pipe: Connection, other_end: Connection) -> None:
     for number in ENDING_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
-    signal.alarm(_LIFETIME_SECONDS)
+    signal.alarm(_WORK_SECONDS)
     try:
         with EveryKind() as every:
             pipe.send(Ready(os.getpid(), every.mappings, every.skipped))
             while True:
-                pipe.send(_fork(pipe.recv(), every.mappings))
+                pipe.send(_fork(_next(pipe), every.mappings))
     except (EOFError, ConnectionError):
         return
     except Exception as error:
         pipe.send(error)
+
+
+def _next(pipe: Connection) -> int:
+    """Wait for the next message, without a limit: the end of its sender ends it."""
+    signal.alarm(0)
+    try:
+        times: int = pipe.recv()
+        return times
+    finally:
+        signal.alarm(_WORK_SECONDS)
 
 
 def _fork(times: int, mappings: tuple[Mapping, ...]) -> Forked:

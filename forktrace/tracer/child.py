@@ -15,14 +15,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeVar
 
-from forktrace import privileges
+from forktrace import patience, privileges
 from forktrace.errors import ForktraceError
 
 Result = TypeVar("Result")
 Work = Callable[[], "tuple[Result, Sequence[int]]"]
-
-SECONDS = 60.0
-"""How long the work may take before it counts as hung."""
 
 _MAX_FDS = 64
 _MAX_BYTES = 1 << 17
@@ -44,15 +41,8 @@ def in_child(work: Work[Result]) -> tuple[Result, list[int]]:
         _child(parent, childs, log, work)
     childs.close()
     try:
-        ours.settimeout(SECONDS)
+        patience.wait(ours, "compiling the BPF program")
         message, fds = receive(ours, _MAX_BYTES, _MAX_FDS)
-    # Another error than TimeoutError before Python 3.10.
-    except socket.timeout:
-        os.kill(pid, signal.SIGKILL)
-        raise ForktraceError(
-            f"Compiling the BPF program took more than {SECONDS:.0f} s.",
-            "The host may be overloaded; try again, or with --debug.",
-        ) from None
     except BaseException:
         # Ctrl-C, say: nobody waits for the work any more.
         os.kill(pid, signal.SIGKILL)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
+import re
 import resource
 import signal
 import socket
 import subprocess
 import sys
-import time
 from typing import NoReturn
 
 import pytest
 
+from forktrace import patience
 from forktrace.errors import ForktraceError, Unsupported
-from forktrace.tracer import child
 from forktrace.tracer.child import in_child, receive
 
 
@@ -60,32 +61,42 @@ def test_an_error_comes_back_with_what_was_written() -> None:
     assert caught.value.details == "the compiler's log"
 
 
-def hang() -> NoReturn:
-    time.sleep(60)
-    raise AssertionError
-
-
-def test_work_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child, "SECONDS", 0.1)
-    with pytest.raises(ForktraceError, match="took more than"):
-        in_child(hang)
-
-
-def test_work_that_hangs_is_ended_on_python_3_9(
+def test_work_may_take_long_and_that_is_told_now_and_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """There socket.timeout is an OSError of its own, no TimeoutError."""
+    monkeypatch.setattr(patience, "FIRST_WORD_SECONDS", 0.05)
+    ours, theirs = socket.socketpair()
 
-    class Timeout(OSError):
-        pass
+    class Stderr(io.StringIO):
+        """The work ends only when the third line about it has come."""
 
-    def receive(*_: object) -> NoReturn:
-        raise Timeout("timed out")
+        def write(self, text: str) -> int:
+            written = super().write(text)
+            if self.getvalue().count("\n") == 3:
+                theirs.send(b"!")
+            return written
 
-    monkeypatch.setattr(socket, "timeout", Timeout)
-    monkeypatch.setattr(socket, "recv_fds", receive)
-    with pytest.raises(ForktraceError, match="took more than"):
-        in_child(hang)
+    def work() -> tuple[bytes, list[int]]:
+        return ours.recv(1), []
+
+    said = Stderr()
+    monkeypatch.setattr(sys, "stderr", said)
+    with ours, theirs:
+        assert in_child(work) == (b"!", [])
+    assert re.fullmatch(
+        r"(forktrace: still compiling the BPF program after \d+ s; "
+        r"this host is busy\.\n){3,}",
+        said.getvalue(),
+    )
+
+
+def test_work_that_dies_ends_the_wait() -> None:
+    def work() -> NoReturn:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    with pytest.raises(ForktraceError, match="died"):
+        in_child(work)
 
 
 WAITS = """
