@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import textwrap
@@ -55,7 +56,11 @@ def main() -> int:
     asked = parser.parse_args().boots or _names()
     boots = [boot for boot in BOOTS if boot.name in asked]
     with ThreadPoolExecutor(2) as two:
-        lines = [line for found in two.map(outcomes, boots) for line in found]
+        try:
+            lines = [line for found in two.map(outcomes, boots) for line in found]
+        except KeyboardInterrupt:
+            # The threads would wait for their guests, which end with this process.
+            os._exit(130)
     print(*table(lines), sep="\n")
     return 0 if lines and all(line["held"] for line in lines) else EXIT_FAILED
 
