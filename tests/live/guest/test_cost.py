@@ -55,7 +55,7 @@ def pair(
 
 
 @pytest.mark.fault(
-    "a storm of forks from 8 processes",
+    "a storm of forks, scraped without a pause, while trace tells of each",
     "forks exact; what is not told is in the losses",
 )
 def test_a_storm_is_counted_exactly(pair: tuple[Forktrace, Forktrace]) -> None:

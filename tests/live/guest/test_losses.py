@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -91,6 +91,10 @@ SMALL = pytest.mark.parametrize("daemon", [("small",)], ids=["small"], indirect=
 
 
 @BOTH
+@pytest.mark.fault(
+    "vforks whose children sleep, more than a kretprobe has places",
+    "no fork is hidden, each has its time",
+)
 def test_sleeping_vforks_hide_no_fork(daemon: Daemon) -> None:
     """Each would hold a place of a kretprobe on kernel_clone for as long as it sleeps.
 
@@ -114,6 +118,10 @@ def test_sleeping_vforks_hide_no_fork(daemon: Daemon) -> None:
 
 
 @BOTH
+@pytest.mark.fault(
+    "forks that are held for over a minute, and others meanwhile",
+    "each is counted once, none as failed",
+)
 def test_forks_that_are_held_for_long_lose_their_place_to_nobody(
     daemon: Daemon,
 ) -> None:
@@ -143,6 +151,10 @@ def test_forks_that_are_held_for_long_lose_their_place_to_nobody(
 
 
 @SMALL
+@pytest.mark.fault(
+    "more forks at once than there are places",
+    "each without a place is counted as lost, once",
+)
 def test_a_fork_without_a_place_counts_once(daemon: Daemon) -> None:
     held = Workload("held_forks", "--forks", str(2 * SLOTS))
     try:
@@ -175,14 +187,20 @@ def test_children_that_find_no_place_are_counted(daemon: Daemon) -> None:
 
 
 @BOTH
-def test_every_vma_of_a_storm_is_decided_or_lost(daemon: Daemon) -> None:
+@pytest.mark.fault(
+    "a storm of forks from 8 processes",
+    "forks exact; every VMA and time counted or in lost",
+)
+def test_every_vma_of_a_storm_is_decided_or_lost(
+    daemon: Daemon, saw: Callable[[str], None]
+) -> None:
     with fork_storm(STORM_FORKS) as storm:
         daemon.begin()
         made = storm.ask("go", patience=120 + STORM_FORKS)
         daemon.look()
     names = ("copy", "copy_entry", "copy_return", "copy_time")
     missed = {name: daemon.lost(name) for name in names}
-    print(f"{made['forks']} forks, {made['vmas']} VMAs; missed: {missed}")
+    saw(f"{made['forks']} forks, {made['vmas']} VMAs; missed: {missed}")
     assert daemon.ok == made["forks"] >= STORM_PROCESSES * STORM_FORKS
     assert daemon.grown("fork_duration_seconds_count") == made["forks"]
     assert daemon.add_up()
@@ -195,6 +213,10 @@ def test_every_vma_of_a_storm_is_decided_or_lost(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize("daemon", [()], ids=["auto"], indirect=True)
+@pytest.mark.fault(
+    "a kernel that does not run all fentry programs",
+    "kprobes take over, and miss nothing",
+)
 def test_where_fentry_misses_calls_kprobes_take_over(daemon: Daemon) -> None:
     """On a kernel that preempts; what fentry misses, it misses in the first moments."""
     with fork_storm(STORM_FORKS) as storm:
