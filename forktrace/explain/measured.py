@@ -8,15 +8,18 @@ taken to be so much a VMA and so much a byte of new page tables.
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import math
 import threading
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO, TextIO, cast
 
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.parser import text_fd_to_metric_families
 
 from forktrace.errors import ForktraceError
 from forktrace.exporter.listen import DEFAULT_ADDRESS
@@ -25,7 +28,9 @@ DEFAULT = f"http://{DEFAULT_ADDRESS}/metrics"
 """Where ``forktrace run`` serves metrics, looked at quietly unless told otherwise."""
 
 _QUIET_SECONDS, _PATIENCE_SECONDS = 0.5, 300.0
-_QUIET_BYTES, _MOST_BYTES = 4 << 20, 256 << 20
+_QUIET_BYTES, _MOST_BYTES = 4 << 20, 64 << 20
+# Parsed, metrics are some ten times as large, and JSON up to thirty times.
+_MOST_METRICS, _LONGEST_LINE = 8 << 20, 1 << 20
 _SILENCE_SECONDS = 60.0
 
 _ABSURD_NS = 1e15
@@ -69,7 +74,10 @@ def read(where: str | None) -> Measured | None:
         except (ForktraceError, *_UNUSABLE):
             return None
     try:
-        found = _learn(_content(where), where)
+        with _open(where) as stream:
+            found = _learn(stream, where)
+    except OSError as error:
+        raise ForktraceError(f"{where} cannot be read: {error.strerror}.") from None
     except _UNUSABLE:
         raise ForktraceError(
             f"{where} is neither forktrace's metrics nor its JSON lines.",
@@ -112,9 +120,9 @@ def fit(observations: Iterable[Observation], source: str) -> Measured | None:
     return Measured(0.0, b / bb, source) if bb else Measured(v / vv, 0.0, source)
 
 
-def _learn(text: str, source: str) -> Measured | None:
+def _learn(stream: BinaryIO, source: str) -> Measured | None:
     """Return what a text tells; raises one of _UNUSABLE where it is not ours."""
-    found = fit(_observations(text), source)
+    found = fit(_observations(_lines(stream)), source)
     if found and not all(
         0 <= cost < _ABSURD_NS for cost in (found.ns_per_vma, found.ns_per_byte)
     ):
@@ -122,27 +130,23 @@ def _learn(text: str, source: str) -> Measured | None:
     return found
 
 
-def _content(where: str) -> str:
+def _open(where: str) -> BinaryIO:
     if where.startswith(("http://", "https://")):
         return _fetch(where, _PATIENCE_SECONDS, _MOST_BYTES)
-    try:
-        with Path(where).open("rb") as file:
-            return file.read(_MOST_BYTES).decode()
-    except OSError as error:
-        raise ForktraceError(f"{where} cannot be read: {error.strerror}.") from None
+    return Path(where).open("rb")
 
 
-def _fetch(url: str, patience: float, most: int) -> str:
+def _fetch(url: str, patience: float, most: int) -> BinaryIO:
     """Return what a URL answers within ``patience`` seconds, ``most`` bytes of it."""
     # Not by a proxy: the host that measured is near.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    came: list[str] = []
+    came: list[bytes] = []
     reason: list[object] = []
 
     def fetch() -> None:
         try:
             with opener.open(url, timeout=min(patience, _SILENCE_SECONDS)) as answer:
-                came.append(answer.read(most).decode())
+                came.append(answer.read(most))
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason.append(getattr(error, "reason", None) or error)
 
@@ -153,13 +157,36 @@ def _fetch(url: str, patience: float, most: int) -> str:
     if not came:
         why = reason[0] if reason else "timed out"
         raise ForktraceError(f"{url} does not answer: {why}.")
-    return came[0]
+    return io.BytesIO(came[0])
 
 
-def _observations(text: str) -> Sequence[Observation]:
-    if text.lstrip().startswith("{"):
-        return [_of_fork(json.loads(line)) for line in text.splitlines() if line]
-    return _of_metrics(text)
+def _lines(stream: BinaryIO) -> Iterator[str]:
+    """Yield lines; a fork with very many VMAs comes without them."""
+    while line := stream.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE:
+            line, found, _ = line.partition(b'"details":')
+            if not found:
+                raise ValueError
+            line += b'"details":[]}'
+            while (rest := stream.readline(_LONGEST_LINE)) and rest[-1:] != b"\n":
+                pass
+        yield line.decode()
+
+
+def _observations(lines: Iterator[str]) -> Iterable[Observation]:
+    first = next((line for line in lines if line.strip()), "")
+    lines = chain([first], lines)
+    if first.lstrip().startswith("{"):
+        return (_of_fork(json.loads(line)) for line in lines if line.strip())
+    return _of_metrics(_no_more_than(_MOST_METRICS, lines))
+
+
+def _no_more_than(most: int, lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        most -= len(line)
+        if most < 0:
+            raise ValueError
+        yield line
 
 
 def _of_fork(fork: dict[str, object]) -> Observation:
@@ -174,10 +201,10 @@ def _of_fork(fork: dict[str, object]) -> Observation:
     )
 
 
-def _of_metrics(text: str) -> list[Observation]:
+def _of_metrics(lines: Iterable[str]) -> list[Observation]:
     """Return one observation for each (trigger, anon_vma)."""
     sums: dict[tuple[str, str], dict[str, float]] = {}
-    for family in text_string_to_metric_families(text):
+    for family in text_fd_to_metric_families(cast("TextIO", lines)):
         for sample in family.samples:
             if {"trigger", "anon_vma"} <= set(sample.labels):
                 key = (sample.labels["trigger"], sample.labels["anon_vma"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -80,6 +82,50 @@ def test_lines_of_trace_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "forks.json"
     path.write_text(f"{fork_line(10, 0)}\n{fork_line(1, 9000)}\n")
     check(measured.read(str(path)))
+
+
+def test_a_fork_with_very_many_vmas_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measured, "_LONGEST_LINE", 300)
+    long = fork_line(10, 0)[:-1] + ',"details":[' + '{"start":"0x1"},' * 90 + "{}]}"
+    path = tmp_path / "forks.json"
+    path.write_text(f"{long}\n{fork_line(1, 9000)}\n{long}")
+    check(measured.read(str(path)))
+
+
+CRAFTED = {
+    "a line of JSON": (b'{"a":[', b"[],"),
+    "many lines": (b"", b"x" * 5000 + b" 1\n"),
+    "metrics": (b"", b'a{b="c"} 1\n'),
+    "labels": (b"a{", b'b="c",'),
+}
+
+
+@pytest.mark.parametrize(("begin", "again"), CRAFTED.values(), ids=CRAFTED)
+def test_a_crafted_file_is_refused_in_bounded_memory(
+    tmp_path: Path, begin: bytes, again: bytes
+) -> None:
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        file.write(begin)
+        piece = again * ((1 << 20) // len(again))
+        for _ in range(200):
+            file.write(piece)
+    script = (
+        "import sys\n"
+        "from forktrace.explain import measured\n"
+        "try: measured.read(sys.argv[1])\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+        "print(next(line for line in open('/proc/self/status') if 'VmHWM' in line))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
+    )
+    said, peak = ran.stdout.strip().splitlines()
+    assert said.startswith("ForktraceError ")
+    assert "is neither forktrace's metrics nor its JSON lines" in said
+    assert int(peak.split()[1]) < 256 << 10
 
 
 class Metrics(BaseHTTPRequestHandler):
