@@ -5,16 +5,18 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from prometheus_client.registry import Collector
 
+from forktrace import privileges
 from forktrace.errors import ForktraceError
-from forktrace.exporter.listen import parse_address
+from forktrace.exporter.health import Health
+from forktrace.exporter.listen import listen, parse_address
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
 from forktrace.exporter.page import LATEST_FORKS, landing_page
 from forktrace.exporter.textfile import check_directory, write_textfile
@@ -23,8 +25,10 @@ from forktrace.exporter.webconfig import WatchedWebConfig
 from forktrace.model import Fork
 from forktrace.pulse import Pulse
 from forktrace.stop import Stop
+from forktrace.systemd import Watchdog
 from forktrace.top import Display, screen
 from forktrace.tracer.backend import AttachMode
+from forktrace.tracer.child import in_child
 from forktrace.tracer.session import DecisionMode, Session, Wanted
 from forktrace.tracing import announce, warn
 from forktrace.views import lines
@@ -70,7 +74,8 @@ class AuditWindows:
     """When ``run --decision auto`` has each decision witnessed.
 
     The first ten seconds, then one second in each minute: enough to notice a rule that
-    is wrong, at no cost in between.
+    is wrong, at no cost in between. A window that cannot be opened, for want of
+    descriptors say, is counted, and the next one is tried.
     """
 
     def __init__(self, session: Observed, now: float) -> None:
@@ -78,27 +83,52 @@ class AuditWindows:
         self._session = session
         self._observing = True
         self._next = now + FIRST_AUDIT_SECONDS
+        self._failing = False
+        self.failures = 0
 
     def tick(self, now: float) -> None:
         """Open or close the window when its time has come."""
         if now >= self._next:
-            self._observing = not self._observing
+            self._observing = not self._observing and self._open()
             length = AUDIT_SECONDS
             if not self._observing:
                 length = AUDIT_EVERY_SECONDS - AUDIT_SECONDS
+                self._session.observe(False)
             self._next = now + length
-            self._session.observe(self._observing)
         elif not self._observing:
             # A tick later: a fork that began just before may not have said so yet.
             self._session.retire_witness()
 
+    def _open(self) -> bool:
+        try:
+            self._session.observe(True)
+        except (ForktraceError, OSError) as error:
+            self.failures += 1
+            if not self._failing:
+                _warn(f"Decisions are not being checked: {error}")
+            self._failing = True
+            return False
+        self._failing = False
+        return True
+
 
 def check(options: Options) -> None:
-    """Raise ForktraceError for what can be seen to fail before anything is traced."""
+    """Raise ForktraceError for what can be seen to fail before anything is traced.
+
+    Files are looked at with the privileges that will be left: none.
+    """
     parse_address(options.listen)
-    WatchedWebConfig(options.web_config)
-    if options.textfile:
-        check_directory(options.textfile)
+
+    def work() -> tuple[None, list[int]]:
+        with suppress(OSError):
+            privileges.give_up()
+        WatchedWebConfig(options.web_config)
+        if options.textfile:
+            check_directory(options.textfile)
+        return None, []
+
+    if options.web_config or options.textfile:
+        in_child(work)
 
 
 def run(options: Options) -> None:
@@ -115,42 +145,64 @@ def run(options: Options) -> None:
         events_a_second=SAMPLES_A_SECOND,
         self_stats=options.self_stats,
         cgroup_paths=False,
+        unprivileged=True,
     )
     with Session(options.attach, options.decision, wanted, deliver) as session:
         stop = Stop()
-        pulse = Pulse(session.tasks_seen, time.monotonic())
+        now = time.monotonic()
+        pulse = Pulse(session.tasks_seen, now)
+        audit = AuditWindows(session, now) if options.decision == "auto" else None
         collector = ForktraceCollector(
             session.totals,
             lambda: session.info,
             options.max_comms,
             session.bit_names,
             lambda: pulse.running,
+            lambda: audit.failures if audit else 0,
         )
+        health = Health(collector)
+        listener = listen(options.listen)  # ports below 1024 take a privilege
+        _give_up_privileges()
         server = serve(
-            options.listen,
+            listener,
             new_registry(collector),
             lambda: landing_page(
                 session.info, session.kernel.words(), session.totals(), tuple(latest)
             ),
+            health.problem,
             options.web_config,
         )
         try:
-            audited = options.decision == "auto"
-            announce(session, audited=audited)
+            announce(session, audited=audit is not None)
             host = options.listen.strip().rpartition(":")[0] or "localhost"
             print(
                 f"Metrics on {server.scheme}://{host}:{server.port}/metrics",
                 file=sys.stderr,
             )
             written = Textfile(collector, options.textfile, time.monotonic())
+            regular = [written.tick, pulse.tick, Watchdog(health.problem, now).tick]
+            if audit:
+                regular.append(audit.tick)
             with _shown(session, unseen) as shown:
-                _watch(session, stop, pulse, written, shown, audited=audited)
+                _watch(session, stop, health, shown, regular)
             written.write()
         finally:
             server.close()
         session.detach()
         totals = session.totals()
     print_lines(lines.summary(totals))
+
+
+def _give_up_privileges() -> None:
+    """Serve without: what is attached from now on, a child of the session opens."""
+    try:
+        privileges.give_up()
+    except OSError as error:
+        _warn(f"It keeps its privileges, which cannot be given up: {error.strerror}.")
+
+
+def _warn(said: str) -> None:
+    print(f"forktrace: warning: {said}", file=sys.stderr, flush=True)
 
 
 class Textfile:
@@ -186,7 +238,7 @@ class Textfile:
             self._failed = False
         except ForktraceError as error:
             if not self._failed:
-                print(f"forktrace: warning: {error.message}", file=sys.stderr)
+                _warn(error.message)
             self._failed = True
 
 
@@ -212,20 +264,16 @@ def _shown(session: Session, forks: deque[Fork]) -> Iterator[Callable[[], bool]]
 def _watch(
     session: Session,
     stop: Stop,
-    pulse: Pulse,
-    textfile: Textfile,
+    health: Health,
     go_on: Callable[[], bool],
-    *,
-    audited: bool,
+    regular: Sequence[Callable[[float], None]],
 ) -> None:
-    """Keep windows, warnings, textfile and live view going until it is time."""
-    audit = AuditWindows(session, time.monotonic()) if audited else None
+    """Keep all that is regular, and the live view, going until it is time."""
     while not stop and go_on():
         session.poll(TICK_MS)
-        if audit:
-            audit.tick(time.monotonic())
-        textfile.tick(time.monotonic())
-        pulse.tick(time.monotonic())
+        health.ran()
+        for tick in regular:
+            tick(time.monotonic())
         warn(session)
         # A burst of samples wakes poll early; there is nothing to hurry for.
         time.sleep(0.05)

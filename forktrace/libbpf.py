@@ -12,7 +12,7 @@ import mmap
 import os
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from forktrace.errors import Unsupported
 
@@ -117,8 +117,8 @@ def map_info(fd: int) -> MapInfo:
     return _info(fd, MapInfo())
 
 
-class ProgramInfo(ctypes.Structure):
-    """``struct bpf_prog_info`` up to ``recursion_misses``.
+class ProgramInfo(NamedTuple):
+    """What the kernel counts for a loaded program.
 
     ``run_time_ns`` and ``run_cnt`` grow only while statistics are enabled.
     ``recursion_misses`` counts the runs that the kernel left out: of fentry programs
@@ -126,32 +126,31 @@ class ProgramInfo(ctypes.Structure):
     dd8657894c11), and 0 before.
     """
 
-    _fields_ = (
-        ("head", ctypes.c_uint32 * 6),
-        ("instructions", ctypes.c_uint64 * 2),
-        ("load_time", ctypes.c_uint64),
-        ("owner", ctypes.c_uint32 * 2),
-        ("map_ids", ctypes.c_uint64),
-        ("name", ctypes.c_char * 16),
-        ("device", ctypes.c_uint32 * 2),
-        ("namespace", ctypes.c_uint64 * 2),
-        ("jited", ctypes.c_uint32 * 2),
-        ("jited_tables", ctypes.c_uint64 * 2),
-        ("btf", ctypes.c_uint32 * 2),
-        ("functions", ctypes.c_uint64),
-        ("counts", ctypes.c_uint32 * 2),
-        ("lines", ctypes.c_uint64 * 2),
-        ("sizes", ctypes.c_uint32 * 4),
-        ("tags", ctypes.c_uint64),
-        ("run_time_ns", ctypes.c_uint64),
-        ("run_cnt", ctypes.c_uint64),
-        ("recursion_misses", ctypes.c_uint64),
-    )
+    run_time_ns: int
+    run_cnt: int
+    recursion_misses: int
 
 
-def program_info(fd: int) -> ProgramInfo:
-    """Return what the kernel knows of a loaded program."""
-    return _info(fd, ProgramInfo())
+class Program:
+    """A loaded program, of which ``info`` can be read at any time.
+
+    Without privileges and without a further descriptor: before 5.19 (commit
+    c8644cd0efe7) the bpf() call for it takes CAP_BPF.
+    """
+
+    def __init__(self, fd: int) -> None:
+        """Open what is read later."""
+        self._fdinfo = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY)
+
+    def info(self) -> ProgramInfo:
+        """Return what the kernel has counted up to now."""
+        lines = os.pread(self._fdinfo, 4096, 0).decode().splitlines()
+        found = dict(line.split(":", 1) for line in lines)
+        return ProgramInfo(*(int(found.get(name, 0)) for name in ProgramInfo._fields))
+
+    def close(self) -> None:
+        """Close what was opened, not the program."""
+        os.close(self._fdinfo)
 
 
 def _info(fd: int, info: _Info) -> _Info:

@@ -1,10 +1,8 @@
-"""Ctrl-C and SIGTERM as a flag that loops look at, and readiness for systemd."""
+"""Ctrl-C and SIGTERM as a flag that loops look at."""
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 from types import FrameType
 
 
@@ -32,19 +30,3 @@ class Stop:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._set = True
         signal.signal(number, signal.SIG_DFL)
-
-
-def notify_ready() -> None:
-    """Tell systemd that the probes are attached (sd_notify), where it asks for it."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        try:
-            notify.connect(address)
-            notify.sendall(b"READY=1")
-        except OSError:
-            # Not being able to tell is no reason not to trace.
-            return

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from forktrace.model import Exec, Fork
-from forktrace.stop import Stop, notify_ready
+from forktrace.stop import Stop
+from forktrace.systemd import notify
 from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.session import DecisionMode, Session, Wanted
 from forktrace.views import lines
@@ -131,7 +132,7 @@ def announce(session: Session, *, audited: bool = False) -> None:
         file=sys.stderr,
         flush=True,
     )
-    notify_ready()
+    notify("READY=1")
 
 
 def warn(session: Session) -> None:

@@ -54,7 +54,7 @@ class ForktraceCollector(Collector):
     ``read`` is called by one scrape at a time. ``bits`` are the names of the rule's
     bits: their triggers stand at 0 before the first such VMA is copied, so that the
     first one shows as an increase. ``running`` tells whether the kernel runs the
-    probes.
+    probes, ``window_failures`` how often decisions were to be checked and could not be.
     """
 
     def __init__(
@@ -64,12 +64,14 @@ class ForktraceCollector(Collector):
         max_comms: int = DEFAULT_MAX_COMMS,
         bits: Sequence[str] = (),
         running: Callable[[], bool] = lambda: True,
+        window_failures: Callable[[], int] = lambda: 0,
     ) -> None:
         """Keep what a scrape needs; nothing is read yet."""
         self._read = read
         self._info = info
         self._bits = tuple(bits)
         self._running = running
+        self._window_failures = window_failures
         self._processes = BoundedProcesses(max_comms)
         # Two scrapes at once must not feed the process series out of order.
         self._lock = Lock()
@@ -84,6 +86,7 @@ class ForktraceCollector(Collector):
         yield from _exec_discards(totals.exec_discards)
         yield from _process_costs(processes)
         yield from _own_health(totals, self._running())
+        yield _window_failures(self._window_failures())
         yield from _programs(totals.programs)
         yield _kernel_info(self._info())
         yield _build_info()
@@ -265,6 +268,15 @@ def _own_health(totals: Totals, running: bool) -> Iterator[Metric]:
         "1 while the kernel runs forktrace's probes, 0 once it starts tasks unseen: "
         "somebody has switched probes off.",
         running,
+    )
+
+
+def _window_failures(count: int) -> Metric:
+    return _counter(
+        "forktrace_decision_window_failures",
+        "Times at which the kernel's decisions were to be checked and could not be.",
+        [],
+        [([], count)],
     )
 
 

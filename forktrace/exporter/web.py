@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler
 from io import BufferedIOBase
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder, gzip_accepted
@@ -29,7 +29,6 @@ from forktrace import __version__
 from forktrace.errors import ForktraceError
 from forktrace.exporter.basicauth import BasicAuth
 from forktrace.exporter.connections import ANSWER_SECONDS, Connections
-from forktrace.exporter.listen import listen
 from forktrace.exporter.ratelimit import TokenBucket
 from forktrace.exporter.tls import has_allowed_san
 from forktrace.exporter.turns import Turns
@@ -54,18 +53,28 @@ _PAGE_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def serve(
-    address: str,
+    listener: socket.socket,
     registry: CollectorRegistry,
     page: Callable[[], str],
+    health: Callable[[], str | None],
     web_config: Path | None = None,
 ) -> Server:
     """Start serving in threads of their own and return the running server.
 
-    ``page`` returns the HTML of the landing page. Raises ForktraceError when the
-    address cannot be had or the web configuration file cannot be used.
+    ``listener`` listens already, ``page`` returns the HTML of the landing page and
+    ``health`` what is wrong, if anything. Raises ForktraceError when the web
+    configuration file cannot be used.
     """
     config = WatchedWebConfig(web_config)
-    return Server(listen(address), registry, page, config)
+    return Server(listener, Content(registry, page, health), config)
+
+
+class Content(NamedTuple):
+    """What there is to be had: /metrics, / and /healthz."""
+
+    registry: CollectorRegistry
+    page: Callable[[], str]
+    health: Callable[[], str | None]
 
 
 class Server:
@@ -74,14 +83,13 @@ class Server:
     def __init__(
         self,
         listener: socket.socket,
-        registry: CollectorRegistry,
-        page: Callable[[], str],
+        content: Content,
         config: WatchedWebConfig,
     ) -> None:
         """Serve on a socket that listens already."""
         self.port: int = listener.getsockname()[1]
         self.scheme = "https" if config.now().tls else "http"
-        self._http = _HttpServer(listener, registry, page, config)
+        self._http = _HttpServer(listener, content, config)
         self._thread = threading.Thread(
             target=self._http.serve_forever,
             args=(_LOOK_AROUND_SECONDS,),
@@ -105,8 +113,7 @@ class _HttpServer(ThreadingMixIn, TCPServer):
     def __init__(
         self,
         listener: socket.socket,
-        registry: CollectorRegistry,
-        page: Callable[[], str],
+        content: Content,
         config: WatchedWebConfig,
     ) -> None:
         super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
@@ -114,8 +121,7 @@ class _HttpServer(ThreadingMixIn, TCPServer):
         # Else the kernel keeps megabytes of answers for each reader that does not read.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
         self.socket = listener
-        self.registry = registry
-        self.page = page
+        self.content = content
         self.config = config
         self.connections = Connections()
         self.basic_auth = BasicAuth()
@@ -219,7 +225,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/metrics":
             self._render(self._metrics)
         elif path == "/healthz":
-            self._reply(HTTPStatus.OK, b"ok\n", {"Content-Type": _PLAIN_TEXT})
+            self._tell_health()
         elif path == "/":
             self._render(self._page)
         else:
@@ -258,18 +264,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _metrics(self) -> tuple[bytes, dict[str, str]]:
         encode, content_type = _encoder(self.headers.get("Accept", ""))
-        body = encode(self.server.registry)
+        body = encode(self.server.content.registry)
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if gzip_accepted(self.headers.get("Accept-Encoding", "")):
             body = gzip.compress(body, _GZIP_LEVEL)
             headers["Content-Encoding"] = "gzip"
         return body, headers
 
+    def _tell_health(self) -> None:
+        problem = self.server.content.health()
+        if problem:
+            self._fail(problem)
+        else:
+            self._reply(HTTPStatus.OK, b"ok\n", {"Content-Type": _PLAIN_TEXT})
+
     def _page(self) -> tuple[bytes, dict[str, str]]:
         headers = {"Content-Type": "text/html; charset=utf-8"}
         if "Content-Security-Policy" not in self.server.config.now().headers:
             headers["Content-Security-Policy"] = _PAGE_POLICY
-        return self.server.page().encode(), headers
+        return self.server.content.page().encode(), headers
 
     def _fail(self, problem: str) -> None:
         _log.error("Cannot answer %s: %s", self.path, problem)

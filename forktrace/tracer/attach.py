@@ -10,17 +10,17 @@ import errno
 import fcntl
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from forktrace import libbpf
-from forktrace.errors import Unsupported
+from forktrace.errors import ForktraceError, Unsupported
 
 _KPROBE_PMU = Path("/sys/bus/event_source/devices/kprobe")
 _PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
 _PERF_FLAG_FD_CLOEXEC = 8
-_PERF_EVENT_IOC_ENABLE = 0x2400
 _PERF_EVENT_IOC_SET_BPF = 0x40042408
 
 
@@ -42,6 +42,23 @@ class _PerfEventAttr(ctypes.Structure):
     )
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a kprobe hangs: in a kernel function, or at its return."""
+
+    function: str
+    offset: int = 0
+    at_return: bool = False
+
+    def __str__(self) -> str:
+        """Return it as the kernel's own messages do."""
+        return f"{self.function}+{self.offset:#x}" if self.offset else self.function
+
+
+Opener = Callable[[Place], int]
+"""Returns the descriptor of a kprobe that runs nothing yet, or raises OSError."""
+
+
 class Probes:
     """The probes of one session, in the order they were attached."""
 
@@ -49,11 +66,17 @@ class Probes:
         """Start with none."""
         self._fds: list[int] = []
 
-    def kprobe(
-        self, program: int, function: str, offset: int = 0, *, at_return: bool = False
-    ) -> None:
-        """Run ``program`` at ``function`` + ``offset``, or when it returns."""
-        self._fds.append(_open_kprobe(program, function, offset, at_return))
+    def kprobe(self, program: int, place: Place, opener: Opener) -> None:
+        """Run ``program`` there; only ``opener`` needs privileges."""
+        fd = -1
+        try:
+            fd = opener(place)
+            fcntl.ioctl(fd, _PERF_EVENT_IOC_SET_BPF, program)
+        except OSError as error:
+            if fd >= 0:
+                os.close(fd)
+            raise _refusal(f"a kprobe on {place}", error, _advice(error)) from None
+        self._fds.append(fd)
 
     def trampoline(self, program: int) -> None:
         """Run a fentry or fexit program where it was loaded for."""
@@ -93,49 +116,28 @@ def _open_trampoline(program: int) -> int:
     try:
         return libbpf.attach_trampoline(program)
     except OSError as error:
-        raise Unsupported(
-            f"The kernel refused to attach to a function by fentry: {error.strerror}.",
-            "Try --attach kprobe.",
-        ) from None
+        raise _refusal("a fentry probe", error, "Try --attach kprobe.") from None
 
 
-def _open_kprobe(program: int, function: str, offset: int, at_return: bool) -> int:
-    """Return the descriptor of an enabled perf event (kprobe PMU, since Linux 4.17).
+def open_kprobe(place: Place) -> int:
+    """Open a perf event (kprobe PMU, since Linux 4.17): the ``Opener`` of the process.
 
     The PMU came with commit e12f03d7031a ("perf/core: Implement the 'perf_kprobe'
     PMU"); before it a kprobe needed a name in tracefs, which a crash leaves behind.
     """
-    try:
-        pmu = int((_KPROBE_PMU / "type").read_text())
-        retprobe = (_KPROBE_PMU / "format/retprobe").read_text()
-    except OSError:
-        raise Unsupported(
-            "This kernel has no kprobes.",
-            "It needs CONFIG_KPROBES=y and CONFIG_KPROBE_EVENTS=y.",
-        ) from None
-    attr = _PerfEventAttr(
-        type=pmu,
-        size=ctypes.sizeof(_PerfEventAttr),
-        config=(1 << int(retprobe.split(":")[1])) if at_return else 0,
-        sample_period=1,
-        wakeup_events=1,
-        kprobe_func=function.encode(),
-        probe_offset=offset,
+    pmu = int((_KPROBE_PMU / "type").read_text())
+    retprobe = (_KPROBE_PMU / "format/retprobe").read_text()
+    return _perf_event_open(
+        _PerfEventAttr(
+            type=pmu,
+            size=ctypes.sizeof(_PerfEventAttr),
+            config=(1 << int(retprobe.split(":")[1])) if place.at_return else 0,
+            sample_period=1,
+            wakeup_events=1,
+            kprobe_func=place.function.encode(),
+            probe_offset=place.offset,
+        )
     )
-    where = f"{function}+{offset:#x}" if offset else function
-    fd = -1
-    try:
-        fd = _perf_event_open(attr)
-        fcntl.ioctl(fd, _PERF_EVENT_IOC_SET_BPF, program)
-        fcntl.ioctl(fd, _PERF_EVENT_IOC_ENABLE, 0)
-    except OSError as error:
-        if fd >= 0:
-            os.close(fd)
-        raise Unsupported(
-            f"The kernel refused a kprobe on {where}: {error.strerror}.",
-            _advice(error.errno),
-        ) from None
-    return fd
 
 
 def _perf_event_open(attr: _PerfEventAttr) -> int:
@@ -155,11 +157,32 @@ def _perf_event_open(attr: _PerfEventAttr) -> int:
     return fd
 
 
-def _advice(number: int | None) -> str:
-    if number in (errno.EPERM, errno.EACCES):
+_SHORT_OF = {
+    errno.EMFILE: "Raise its limit of open files: ulimit -n, or LimitNOFILE in a unit.",
+    errno.ENFILE: "Raise the host's limit of open files: sysctl fs.file-max.",
+    errno.ENOMEM: "Free some memory, or raise memory.max of the cgroup.",
+}
+"""What a process may lack today, and have tomorrow."""
+
+
+def _refusal(what: str, error: OSError, advice: str) -> ForktraceError:
+    """Tell what this kernel does not do from what cannot be done at this moment."""
+    if error.errno in _SHORT_OF:
+        return ForktraceError(
+            f"No room for {what}: {error.strerror}.", _SHORT_OF[error.errno]
+        )
+    if error.errno == errno.ENOENT and error.filename:
+        return Unsupported("This kernel has no kprobes.", advice)
+    return Unsupported(f"The kernel refused {what}: {error.strerror}.", advice)
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in (errno.EPERM, errno.EACCES):
         return (
             "Run as root: where kernel.perf_event_paranoid is above 2, as on Debian, "
             "CAP_PERFMON is not enough. Under lockdown=confidentiality no kprobe is "
             "allowed."
         )
+    if error.filename:
+        return "It needs CONFIG_KPROBES=y and CONFIG_KPROBE_EVENTS=y."
     return "See /sys/kernel/debug/kprobes/blacklist, and that kprobes are enabled."

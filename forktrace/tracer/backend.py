@@ -15,7 +15,7 @@ from forktrace.errors import ForktraceError, Unsupported
 from forktrace.kernel.btf import Btf
 from forktrace.kernel.running import RunningKernel
 from forktrace.tracer import program
-from forktrace.tracer.attach import Probes
+from forktrace.tracer.attach import Opener, Place, Probes, open_kprobe
 from forktrace.tracer.child import in_child
 from forktrace.tracer.layout import Layout
 from forktrace.tracer.macros import macros
@@ -34,14 +34,19 @@ COPY_PROGRAMS: Mapping[Attached, tuple[str, ...]] = {
 }
 """The programs on copy_page_range() in each way: at its return, at its entry."""
 
-# Program, function, whether at its return.
+KPROBES_OF_COPIES = (
+    Place("copy_page_range", at_return=True),
+    Place("copy_page_range"),
+)
+"""Where the programs of the way "kprobe" hang."""
+
 _FORK_PROGRAMS = (
-    ("task_exits", "do_exit", False),
-    ("child_execs", "setup_new_exec", False),
-    ("fork_return", "wake_up_new_task", True),
-    ("child_made", "wake_up_new_task", False),
-    ("fork_fails", "copy_process", True),
-    ("fork_entry", "kernel_clone", False),
+    ("task_exits", Place("do_exit")),
+    ("child_execs", Place("setup_new_exec")),
+    ("fork_return", Place("wake_up_new_task", at_return=True)),
+    ("child_made", Place("wake_up_new_task")),
+    ("fork_fails", Place("copy_process", at_return=True)),
+    ("fork_entry", Place("kernel_clone")),
 )
 _BCC_TYPES: Mapping[Attached, str] = {"fentry": "TRACING", "kprobe": "KPROBE"}
 _PAGE = 4096
@@ -88,7 +93,7 @@ def _load(
 ) -> program.Loaded:
     layout = Layout(len(kernel.rule.bits))
     defined = macros(btf, kernel.rule, layout, ways, ring_bytes // _PAGE)
-    hooks = dict.fromkeys((name for name, _, _ in _FORK_PROGRAMS), "KPROBE")
+    hooks = dict.fromkeys((name for name, _ in _FORK_PROGRAMS), "KPROBE")
     hooks |= dict.fromkeys(_WITNESSES, "KPROBE")
     for way in ways:
         hooks |= dict.fromkeys(COPY_PROGRAMS[way], _BCC_TYPES[way])
@@ -104,16 +109,17 @@ def _load(
     return loaded
 
 
-def attach_copies(way: Attached, programs: Mapping[str, int]) -> Probes:
+def attach_copies(
+    way: Attached, programs: Mapping[str, int], opener: Opener = open_kprobe
+) -> Probes:
     """Attach to copy_page_range() in one way."""
-    at_return, at_entry = (programs[name] for name in COPY_PROGRAMS[way])
+    hung = [programs[name] for name in COPY_PROGRAMS[way]]
     with Probes.all_or_none() as probes:
-        if way == "fentry":
-            probes.trampoline(at_return)
-            probes.trampoline(at_entry)
-        else:
-            probes.kprobe(at_return, "copy_page_range", at_return=True)
-            probes.kprobe(at_entry, "copy_page_range")
+        for program_fd, place in zip(hung, KPROBES_OF_COPIES):
+            if way == "fentry":
+                probes.trampoline(program_fd)
+            else:
+                probes.kprobe(program_fd, place, opener)
     return probes
 
 
@@ -123,8 +129,8 @@ def attach_forks(programs: Mapping[str, int]) -> Probes:
     The start comes last: the first fork that is seen at all is seen from its start.
     """
     with Probes.all_or_none() as probes:
-        for name, function, at_return in _FORK_PROGRAMS:
-            probes.kprobe(programs[name], function, at_return=at_return)
+        for name, place in _FORK_PROGRAMS:
+            probes.kprobe(programs[name], place, open_kprobe)
     return probes
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from forktrace.errors import Unsupported
-from forktrace.libbpf import program_info
-from forktrace.tracer.attach import Probes
+from forktrace.errors import ForktraceError, Unsupported
+from forktrace.libbpf import Program
+from forktrace.tracer.attach import Opener, Probes
 from forktrace.tracer.backend import COPY_PROGRAMS, Attached, attach_copies
 
 INTERVAL_SECONDS = 1.0
@@ -31,9 +31,17 @@ class CopyProbes:
     Raises Unsupported when it accepts none.
     """
 
-    def __init__(self, programs: Mapping[str, int], ways: Sequence[Attached]) -> None:
-        """Attach; ``programs`` are those of all ``ways``."""
+    def __init__(
+        self,
+        loaded: Mapping[str, int],
+        programs: Mapping[str, Program],
+        ways: Sequence[Attached],
+        opener: Opener,
+    ) -> None:
+        """Attach; ``loaded`` and ``programs`` are those of all ``ways``."""
+        self._loaded = loaded
         self._programs = programs
+        self._opener = opener
         self._others = list(ways)
         self._retiring = Probes()
         self._probes = self._attach()
@@ -43,7 +51,7 @@ class CopyProbes:
     def _attach(self) -> Probes:
         while True:
             try:
-                probes = attach_copies(self._others[0], self._programs)
+                probes = attach_copies(self._others[0], self._loaded, self._opener)
             except Unsupported:
                 # What the kernel loads it may still refuse to attach.
                 if len(self._others) == 1:
@@ -57,7 +65,7 @@ class CopyProbes:
         """Return how many runs of these programs the kernel has left out so far."""
         names = (name for way in COPY_PROGRAMS.values() for name in way)
         return sum(
-            program_info(self._programs[name]).recursion_misses
+            self._programs[name].info().recursion_misses
             for name in names
             if name in self._programs
         )
@@ -77,7 +85,7 @@ class CopyProbes:
             return False
         try:
             better = self._attach()
-        except Unsupported:
+        except ForktraceError:
             # No descriptor is left, say: it goes on as it is, and tries again.
             return False
         self._retiring, self._probes = self._probes, better

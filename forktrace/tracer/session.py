@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from forktrace import libbpf, procfs
 from forktrace.cgroups import CgroupPaths, nameless
-from forktrace.libbpf import program_info
 from forktrace.model import Exec, Fork, KernelInfo, ProgramCost, Totals
 from forktrace.tracer import backend, program
-from forktrace.tracer.attach import Probes
+from forktrace.tracer.attach import Opener, Probes, open_kprobe
 from forktrace.tracer.backend import Attached, AttachMode
 from forktrace.tracer.copies import CopyProbes, Doubt
 from forktrace.tracer.layout import COMM_LEN, LOST_STAGES, SOURCES, WAYS, Config, Layout
 from forktrace.tracer.maps import Assembler, Naming, totals_of, unseen_copies, vmas_of
 from forktrace.tracer.most import Most
+from forktrace.tracer.opener import OpenerChild
 from forktrace.tracer.unseen import with_unseen
 from forktrace.tracer.witness import Witness, find_witness, require_witness
 
@@ -36,7 +36,8 @@ class Wanted:
     ``events_a_second`` 0 sends all, otherwise a sample of at most so many.
     ``cgroup`` takes in those below it; without ``cgroup_paths`` a fork's cgroup is
     not looked up and is called by its id. ``self_stats`` has the kernel time our own
-    programs, which costs a little.
+    programs, which costs a little. ``unprivileged`` leaves to a child what is attached
+    later on, so that this process needs no capability once it has started.
     """
 
     events: bool = False
@@ -48,6 +49,7 @@ class Wanted:
     self_stats: bool = False
     cgroup_paths: bool = True
     ring_bytes: int = 1 << 20
+    unprivileged: bool = False
 
 
 class Session:
@@ -83,6 +85,8 @@ class Session:
         self._witness_probes = Probes()
         self._ring: libbpf.RingBuffer | None = None
         self._loaded: program.Loaded | None = None
+        self._programs: dict[str, libbpf.Program] = {}
+        self._opener: OpenerChild | None = None
         self._maps: dict[str, libbpf.MappedArray] = {}
         self._statistics: int | None = None
         self._observing = self._counting = self._disagreed = False
@@ -114,15 +118,31 @@ class Session:
             name: libbpf.MappedArray(self._fd(name), value)
             for name, value in self._layout.mapped().items()
         }
-        self._copies = CopyProbes(self._programs(), prepared.ways)
+        for name, fd in self._loaded.programs.items():
+            self._programs[name] = libbpf.Program(fd)
+        if self._wanted.unprivileged:
+            self._leave_to_child(decision, prepared.ways)
+        self._copies = CopyProbes(
+            self._loaded.programs, self._programs, prepared.ways, self._open
+        )
         self._listen(deliver, deliver_exec, Doubt(self._copies.missed))
         self._choose_cgroup()
         self.observe(decision != "rule")
         if self._wanted.self_stats:
             self._statistics = libbpf.enable_statistics()
-        self._probes = backend.attach_forks(self._programs())
+        self._probes = backend.attach_forks(self._loaded.programs)
         self._counting = True
         self._configure()
+
+    def _leave_to_child(self, decision: DecisionMode, ways: Sequence[Attached]) -> None:
+        comes_and_goes = self.witness is not None and decision == "auto"
+        if comes_and_goes or len(ways) > 1:
+            places = self.witness.places if self.witness else ()
+            self._opener = OpenerChild((*places, *backend.KPROBES_OF_COPIES))
+
+    @property
+    def _open(self) -> Opener:
+        return self._opener or open_kprobe
 
     def _choose_witness(self, decision: DecisionMode) -> Witness | None:
         if decision == "rule":
@@ -192,7 +212,9 @@ class Session:
         ``retire_witness`` until it returns True.
         """
         if on and self.witness and not self._witness_probes:
-            self._witness_probes = self.witness.attach(self._programs())
+            self._witness_probes = self.witness.attach(
+                self._loaded_programs(), self._open
+            )
         self._observing = on and self.witness is not None
         self._configure()
 
@@ -239,7 +261,7 @@ class Session:
     def totals(self) -> Totals:
         """Return the sums since the start, as the kernel holds them now."""
         timed = self._statistics is not None
-        programs = {name: program_info(fd) for name, fd in self._programs().items()}
+        programs = {name: each.info() for name, each in self._programs.items()}
         raw = self._raw_totals()
         raw.lost[LOST_STAGES.index("fork_outcome")] += self._left
         totals = totals_of(
@@ -265,7 +287,7 @@ class Session:
         raw = self._raw_totals()
         if not any(raw.disagree):
             return None
-        missed = program_info(self._programs()["witness_branch"]).recursion_misses
+        missed = self._programs["witness_branch"].info().recursion_misses
         if sum(raw.disagree) <= unseen_copies(raw, {"witness_branch": missed}):
             return None
         names = ",".join(self.kernel.names.names(raw.odd_src_flags))
@@ -307,6 +329,12 @@ class Session:
         if self._statistics is not None:
             os.close(self._statistics)
             self._statistics = None
+        for each in self._programs.values():
+            each.close()
+        self._programs = {}
+        if self._opener:
+            self._opener.close()
+            self._opener = None
         if self._loaded:
             self._loaded.close()
             self._loaded = None
@@ -321,9 +349,9 @@ class Session:
 
     # -- maps -----------------------------------------------------------------
 
-    def _programs(self) -> dict[str, int]:
+    def _loaded_programs(self) -> Mapping[str, int]:
         assert self._loaded is not None, "the session is closed"
-        return dict(self._loaded.programs)
+        return self._loaded.programs
 
     def _fd(self, name: str) -> int:
         assert self._loaded is not None, "the session is closed"

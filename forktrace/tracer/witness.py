@@ -17,7 +17,7 @@ from typing import Literal
 
 from forktrace.errors import Unsupported
 from forktrace.kernel.running import RunningKernel
-from forktrace.tracer.attach import Probes
+from forktrace.tracer.attach import Opener, Place, Probes
 
 WitnessSource = Literal["return", "branch"]
 
@@ -35,16 +35,17 @@ class Witness:
         """Name of the BPF program that listens."""
         return f"witness_{self.source}"
 
-    def attach(self, programs: Mapping[str, int]) -> Probes:
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where it hangs."""
+        at_return = self.source == "return"
+        return tuple(Place(self.function, each, at_return) for each in self.offsets)
+
+    def attach(self, programs: Mapping[str, int], opener: Opener) -> Probes:
         """Hang the program where the decision shows."""
         with Probes.all_or_none() as probes:
-            for offset in self.offsets:
-                probes.kprobe(
-                    programs[self.program],
-                    self.function,
-                    offset,
-                    at_return=self.source == "return",
-                )
+            for place in self.places:
+                probes.kprobe(programs[self.program], place, opener)
         return probes
 
 

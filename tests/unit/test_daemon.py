@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from forktrace.daemon import AuditWindows, Textfile
-from forktrace.errors import ForktraceError
+from forktrace.errors import ForktraceError, Unsupported
 
 
 class Session:
@@ -17,8 +18,11 @@ class Session:
     def __init__(self) -> None:
         self.observing = True
         self.retired = 0
+        self.refusal: Exception | None = None
 
     def observe(self, on: bool) -> None:
+        if on and self.refusal:
+            raise self.refusal
         self.observing = on
 
     def retire_witness(self) -> bool:
@@ -51,6 +55,35 @@ def test_between_windows_the_witness_is_asked_to_leave() -> None:
     windows.tick(11.0)
     windows.tick(12.0)
     assert session.retired == 2
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Unsupported("The kernel refused a kprobe: Operation not permitted."),
+        ForktraceError("No room for a kprobe: Too many open files."),
+        OSError(errno.EPIPE, "Broken pipe"),
+    ],
+)
+def test_a_window_that_cannot_open_is_counted_said_once_and_tried_again(
+    refusal: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = Session()
+    windows = AuditWindows(session, now=0.0)
+    windows.tick(10.0)
+    session.refusal = refusal
+    for minute in range(3):
+        windows.tick(69.0 + 59 * minute)
+        assert not session.observing
+        assert windows.failures == minute + 1
+        assert session.retired == 0
+    assert capsys.readouterr().err == (
+        f"forktrace: warning: Decisions are not being checked: {refusal}\n"
+    )
+    session.refusal = None
+    windows.tick(69.0 + 59 * 3)
+    assert session.observing
+    assert windows.failures == 3
 
 
 def counter() -> Counter:

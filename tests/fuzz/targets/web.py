@@ -10,7 +10,7 @@ from typing import Any, cast
 from forktrace.exporter import basicauth
 from forktrace.exporter.listen import listen
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
-from forktrace.exporter.web import _Handler, _HttpServer
+from forktrace.exporter.web import Content, _Handler, _HttpServer
 from forktrace.exporter.webconfig import WatchedWebConfig, read_web_config
 from tests.fuzz.target import Target, as_file
 from tests.unit.exporter import samples
@@ -62,7 +62,11 @@ def _server(*, users: bool) -> _HttpServer:
     path = as_file("users", f'basic_auth_users: {{me: "{_HASH}"}}'.encode())
     config = WatchedWebConfig(path if users else None)
     registry = new_registry(ForktraceCollector(samples.totals, lambda: samples.INFO))
-    return _HttpServer(listen("127.0.0.1:0"), registry, lambda: "page", config)
+    return _HttpServer(
+        listen("127.0.0.1:0"),
+        Content(registry, lambda: "page", lambda: None),
+        config,
+    )
 
 
 def _http(data: bytes) -> None:

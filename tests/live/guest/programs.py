@@ -118,6 +118,12 @@ def run_forktrace(*arguments: str, timeout: float = PATIENCE) -> Any:
     )
 
 
+def children(pid: int) -> list[int]:
+    """Return the processes that the main thread of one forked."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listed.split()]
+
+
 def keep(name: str, text: str) -> None:
     """Leave a file for those outside the guest."""
     (Path(os.environ["RESULTS"]) / name).write_text(text)

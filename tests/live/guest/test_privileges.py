@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.live.guest.programs import (
     FORKTRACE,
     Forktrace,
     Samples,
+    children,
     scrape,
     wait_until,
 )
@@ -192,36 +194,85 @@ ExecStart=
 ExecStart={" ".join(FORKTRACE)} run
 WorkingDirectory={PACKAGING.parent}
 StandardError=file:{ERRORS}
+WatchdogSec=40
+RestartSec=1
 """
-"""What is otherwise here: no file system to wait for, and this checkout."""
+"""What is otherwise here: no file system to wait for, this checkout, and less time."""
+
+
+@pytest.fixture
+def manager() -> Iterator[int]:
+    """systemd with the unit, as process 1 of namespaces, as it runs in containers.
+
+    Yields its process id out here.
+    """
+    ERRORS.unlink(missing_ok=True)
+    drop_in = UNITS / "forktrace.service.d/here.conf"
+    drop_in.parent.mkdir(parents=True, exist_ok=True)
+    drop_in.write_text(HERE)
+    shutil.copy(PACKAGING / "systemd/forktrace.service", UNITS)
+    namespaces = ("--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+    systemd = ("env", "container=other", str(SYSTEMD), "--system")
+    with paranoid(3):
+        running = subprocess.Popen(
+            ["unshare", *namespaces, "--cgroup", *systemd, "--unit=forktrace.service"],
+            stdin=subprocess.DEVNULL,
+        )
+        try:
+            wait_until(lambda: ERRORS.exists() and "Metrics" in ERRORS.read_text())
+            (systemd_pid,) = children(running.pid)
+            yield systemd_pid
+        finally:
+            running.kill()
+            running.wait(60)
+
+
+def told_by_systemd(manager: int, what: str) -> int:
+    """Return a number that systemd has of the service."""
+    enter = ("nsenter", f"--target={manager}", "--mount", "--pid", "--root")
+    show = ("systemctl", "show", "forktrace", f"--property={what}", "--value")
+    return int(subprocess.check_output([*enter, *show], text=True, timeout=300))
 
 
 @not_below("/tmp", "/var/tmp", "/home", "/root")
 @pytest.mark.thorough
 @pytest.mark.skipif(not SYSTEMD.exists(), reason="systemd is not installed")
-def test_systemd_runs_the_unit_with_all_that_it_forbids() -> None:
-    """As process 1 of namespaces, which is how it runs in containers."""
-    drop_in = UNITS / "forktrace.service.d/here.conf"
-    drop_in.parent.mkdir(parents=True)
-    drop_in.write_text(HERE)
-    shutil.copy(PACKAGING / "systemd/forktrace.service", UNITS)
-    namespaces = ("--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-    manager = ("env", "container=other", str(SYSTEMD), "--system")
-    with paranoid(3):
-        running = subprocess.Popen(
-            ["unshare", *namespaces, "--cgroup", *manager, "--unit=forktrace.service"],
-            stdin=subprocess.DEVNULL,
-        )
-        try:
-            wait_until(lambda: ERRORS.exists() and "Metrics" in ERRORS.read_text())
-            subprocess.run(["/bin/sh", "-c", "(:); (:); (:)"], check=True, timeout=60)
-            samples = scrape(PORT)
-        finally:
-            running.kill()
-            running.wait(60)
+def test_systemd_runs_the_unit_with_all_that_it_forbids(manager: int) -> None:
+    subprocess.run(["/bin/sh", "-c", "(:); (:); (:)"], check=True, timeout=60)
+    samples = scrape(PORT)
     assert forks(samples) >= 3
     assert read_from(samples) == "code"
     assert agreeing(samples) > 0
+    assert "warning" not in ERRORS.read_text()
+    assert told_by_systemd(manager, "MainPID") > 0
+
+
+@not_below("/tmp", "/var/tmp", "/home", "/root")
+@pytest.mark.thorough
+@pytest.mark.skipif(not SYSTEMD.exists(), reason="systemd is not installed")
+def test_the_units_watchdog_is_fed_and_restarts_what_stands_still(
+    manager: int,
+) -> None:
+    fed = "WatchdogTimestampMonotonic"
+    before = told_by_systemd(manager, fed)
+    wait_until(lambda: told_by_systemd(manager, fed) > before)
+    restarts = told_by_systemd(manager, "NRestarts")
+    (daemon,) = (
+        pid for pid in children(manager) if "run" in cmdline(pid) and children(pid)
+    )
+    os.kill(daemon, signal.SIGSTOP)
+    wait_until(lambda: told_by_systemd(manager, "NRestarts") > restarts)
+    wait_until(lambda: scraped() is not None)
+
+
+def cmdline(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+
+
+def scraped() -> Samples | None:
+    with suppress(OSError):
+        return scrape(PORT)
+    return None
 
 
 @not_below(*EMPTIED)

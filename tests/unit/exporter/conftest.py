@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from forktrace.exporter.health import Health
+from forktrace.exporter.listen import listen
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
 from forktrace.exporter.web import Server, serve
 from forktrace.model import ProcessCost, Totals
@@ -30,8 +32,12 @@ def start() -> Iterator[Start]:
         def start_one(
             web_config: Path | None = None, read: Callable[[], Totals] = full
         ) -> Server:
-            registry = new_registry(ForktraceCollector(read, lambda: samples.INFO))
-            server = serve("127.0.0.1:0", registry, lambda: "<p>page", web_config)
+            collector = ForktraceCollector(read, lambda: samples.INFO)
+            registry = new_registry(collector)
+            health = Health(collector).problem
+            server = serve(
+                listen("127.0.0.1:0"), registry, lambda: "<p>page", health, web_config
+            )
             stack.callback(server.close)
             return server
 

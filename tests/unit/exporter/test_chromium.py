@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from forktrace.exporter.listen import listen
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
 from forktrace.exporter.page import landing_page
 from forktrace.exporter.web import Server, serve
@@ -36,7 +37,7 @@ def server(served: list[str]) -> Iterator[Server]:
         return html
 
     registry = new_registry(ForktraceCollector(samples.totals, lambda: samples.INFO))
-    running = serve("127.0.0.1:0", registry, page)
+    running = serve(listen("127.0.0.1:0"), registry, page, lambda: None)
     yield running
     running.close()
 

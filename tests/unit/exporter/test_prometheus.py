@@ -43,7 +43,13 @@ def exporter(tmp_path: Path) -> Iterator[Server]:
         f"basic_auth_users: {{alice: {stored}}}\n"
     )
     registry = new_registry(ForktraceCollector(samples.totals, lambda: samples.INFO))
-    server = serve("127.0.0.1:0", registry, lambda: "", tmp_path / "web.yml")
+    server = serve(
+        listen("127.0.0.1:0"),
+        registry,
+        lambda: "",
+        lambda: None,
+        tmp_path / "web.yml",
+    )
     yield server
     server.close()
 

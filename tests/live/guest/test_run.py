@@ -1,0 +1,246 @@
+"""A daemon that serves: with no privileges, and whatever happens to it on the way."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live.guest.programs import (
+    FORKTRACE,
+    Forktrace,
+    Samples,
+    children,
+    scrape,
+    wait_until,
+)
+
+PORT = 19437
+QUICK = [sys.executable, "-m", "tests.live.guest.quick_windows"]
+HAS_SYMBOL = "vma_needs_copy" in Path("/proc/kallsyms").read_text()
+WITNESS = "vma_needs_copy" if HAS_SYMBOL else r"copy_page_range\+0x[1-9a-f][0-9a-f]"
+KPROBES = Path("/sys/kernel/debug/kprobes/list")
+O_CLOEXEC = 0o2000000
+NONE = {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapBnd": 0, "CapAmb": 0}
+SERVICE = ["bpf", "perfmon", "syslog", "sys_rawio", "sys_admin"]
+
+
+def fork() -> None:
+    os.waitpid(os.fork() or os._exit(0), 0)
+
+
+def checked(samples: Samples) -> float:
+    return sum(
+        value
+        for (name, _), value in samples.items()
+        if name == "forktrace_decision_checks_total"
+    )
+
+
+def failures(samples: Samples) -> float:
+    return samples["forktrace_decision_window_failures_total", frozenset()]
+
+
+def witnessed() -> bool:
+    return bool(re.search(WITNESS, KPROBES.read_text()))
+
+
+def wait_for_a_window() -> None:
+    """Fork until a fork is checked that began after this was called."""
+    # The window that may be open now ends first.
+    wait_until(lambda: not witnessed())
+    before = checked(scrape(PORT))
+
+    def seen() -> bool:
+        fork()
+        return checked(scrape(PORT)) > before
+
+    wait_until(seen)
+
+
+def privileges(pid: int) -> list[dict[str, int]]:
+    """Return the capability sets of each thread, and whether exec can give more."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        lines = (task / "status").read_text().splitlines()
+        pairs = dict(line.split(":\t", 1) for line in lines)
+        sets = {name: int(value, 16) for name, value in pairs.items() if name in NONE}
+        found.append({**sets, "NoNewPrivs": int(pairs["NoNewPrivs"])})
+    return found
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Forktrace]:
+    """A daemon that does all it can, and its files in ``tmp_path``."""
+    config = tmp_path / "web.yml"
+    config.write_text("{}")
+    config.chmod(0o600)
+    daemon = Forktrace(
+        tmp_path,
+        *("run", "--listen", f"127.0.0.1:{PORT}", "--self-stats"),
+        *("--textfile", str(tmp_path), "--web.config.file", str(config)),
+        command=QUICK,
+    )
+    try:
+        wait_until(lambda: "Metrics on" in daemon.errors())
+        yield daemon
+    finally:
+        daemon.kill()
+
+
+def test_no_thread_has_a_capability_while_all_goes_on(
+    running: Forktrace, tmp_path: Path
+) -> None:
+    wait_for_a_window()
+    (tmp_path / "forktrace.prom").unlink()
+    wait_until((tmp_path / "forktrace.prom").exists)
+    (tmp_path / "web.yml").write_text(
+        "http_server_config: {headers: {X-Frame-Options: deny}}"
+    )
+    url = f"http://127.0.0.1:{PORT}/healthz"
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        assert answer.headers["X-Frame-Options"] == "deny"
+    held = privileges(running.process.pid)
+    assert len(held) > 1
+    assert all(each == {**NONE, "NoNewPrivs": 1} for each in held), held
+    wait_for_a_window()
+    samples = scrape(PORT)
+    assert failures(samples) == 0
+    runs = [v for (name, _), v in samples.items() if name.endswith("probe_runs_total")]
+    assert sum(runs) > 0
+    assert running.stop() == 0
+    assert "warning" not in running.errors()
+
+
+def test_the_child_that_opens_probes_can_do_nothing_else(running: Forktrace) -> None:
+    (child,) = children(running.process.pid)
+    wait_for_a_window()
+    (held,) = privileges(child)
+    can = 1 << 21 | 1 << 38  # SYS_ADMIN, PERFMON
+    assert held == {
+        **NONE,
+        "CapPrm": can,
+        "CapEff": can,
+        "CapBnd": can,
+        "NoNewPrivs": 1,
+    }
+    opened = [os.readlink(fd) for fd in Path(f"/proc/{child}/fd").iterdir()]
+    assert not [name for name in opened if "bpf" in name or "perf" in name], opened
+    assert running.stop() == 0
+    assert not Path(f"/proc/{child}").exists()
+
+
+def test_without_setpcap_the_bounding_set_stays_and_gives_nothing(
+    tmp_path: Path,
+) -> None:
+    kept = "".join(f",+{name}" for name in SERVICE)
+    limits = ("setpriv", "--inh-caps=-all", f"--bounding-set=-all{kept}")
+    daemon = Forktrace(
+        tmp_path,
+        *("run", "--listen", f"127.0.0.1:{PORT}"),
+        command=[*limits, *FORKTRACE],
+    )
+    try:
+        wait_until(lambda: "Metrics on" in daemon.errors())
+        held = privileges(daemon.process.pid)
+    finally:
+        daemon.kill()
+    assert all({**each, "CapBnd": 0} == {**NONE, "NoNewPrivs": 1} for each in held)
+    assert "warning" not in daemon.errors()
+
+
+def test_a_user_with_the_capabilities_traces_and_gives_them_up(tmp_path: Path) -> None:
+    """The rule comes from BTF then: only root may open the kernel's code."""
+    added = "".join(f",+{name}" for name in SERVICE)
+    user = ("--reuid=65534", "--regid=65534", "--clear-groups")
+    capable = (f"--inh-caps=-all{added}", f"--ambient-caps=-all{added}")
+    daemon = Forktrace(
+        tmp_path,
+        *("run", "--listen", f"127.0.0.1:{PORT}"),
+        command=["setpriv", *user, *capable, *FORKTRACE],
+    )
+    try:
+        wait_until(lambda: "Metrics on" in daemon.errors())
+        fork()
+        samples = scrape(PORT)
+        held = privileges(daemon.process.pid)
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
+    assert samples["forktrace_forks_total", frozenset({("outcome", "ok")})] > 0
+    assert all(not (each["CapPrm"] or each["CapAmb"]) for each in held)
+
+
+def test_no_descriptor_is_inherited_by_a_program_it_might_start(
+    running: Forktrace,
+) -> None:
+    pid = running.process.pid
+    wait_until(witnessed)
+    inherited = []
+    for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
+        found = re.search(r"^flags:\s*(\d+)", entry.read_text(), re.MULTILINE)
+        assert found
+        if int(entry.name) > 2 and not int(found[1], 8) & O_CLOEXEC:
+            inherited.append(os.readlink(f"/proc/{pid}/fd/{entry.name}"))
+    assert not inherited
+
+
+def test_a_window_that_cannot_open_is_counted_and_the_next_is_tried(
+    running: Forktrace,
+) -> None:
+    """As where the limit of descriptors is reached; it was fatal, and for good."""
+    pid = running.process.pid
+    wait_until(lambda: not witnessed())
+    limit = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limit[1]))
+    wait_until(lambda: "not being checked" in running.errors())
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)  # a scrape takes one too
+    assert failures(scrape(PORT)) > 0
+    wait_for_a_window()
+    assert running.errors().count("not being checked: No room") == 1
+    assert running.stop() == 0
+
+
+def test_without_the_child_that_opens_probes_it_serves_on(running: Forktrace) -> None:
+    (child,) = children(running.process.pid)
+    wait_until(lambda: not witnessed())
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: "not being checked" in running.errors())
+    before = failures(scrape(PORT))
+    wait_until(lambda: failures(scrape(PORT)) > before)
+    assert running.errors().count("not being checked") == 1
+    assert running.stop() == 0
+
+
+def test_nothing_is_left_when_it_is_killed(running: Forktrace) -> None:
+    (child,) = children(running.process.pid)
+    running.kill()
+    wait_until(lambda: not Path(f"/proc/{child}").exists())
+    assert not re.search("copy_page_range|kernel_clone", KPROBES.read_text())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_compiles_ends_it_at_once(number: int) -> None:
+    """Long before it could say that it traces; the compiler goes with it."""
+    run = subprocess.Popen(
+        [*FORKTRACE, "trace"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        wait_until(lambda: children(run.pid))
+        (compiler,) = children(run.pid)
+        os.kill(compiler, signal.SIGSTOP)  # it would take for ever
+        run.send_signal(number)
+        said = run.communicate(timeout=300)[1]
+    finally:
+        run.kill()
+    assert run.returncode in (-number, 128 + number)
+    assert not said
+    wait_until(lambda: not Path(f"/proc/{compiler}").exists())
