@@ -18,6 +18,7 @@ from forktrace.errors import ForktraceError
 from tests.bench import report
 from tests.bench.figures import checks
 from tests.bench.packages import bpftrace_root
+from tests.bench.scrape import measure_scrapes
 from tests.bench.startup import measure_starts
 from tests.lab import LabError, Machine, debian_kernels, run_guest
 from tests.lab.cache import REPOSITORY, cache_folder
@@ -56,6 +57,7 @@ def measure(kernel: str, folder: Path) -> dict[str, Any]:
     results = run_in_guest(kernel, root, folder)
     results["release"] = debian_kernels()[kernel].release
     results["start"] = measure_starts(root)
+    results["scrape"] = measure_scrapes()
     return results
 
 

@@ -19,6 +19,7 @@ MOST_OF_BIG_FORKS = 0.015
 MOST_START_SECONDS = 1.0
 MOST_OF_HEADERS = 1 / 3
 MOST_RESIDENT_MB = 60.0
+MOST_SCRAPE_MS = 20.0
 MOST_BEND = 0.02
 """How far a point may lie from the straight line, as a part of the line's rise."""
 
@@ -173,10 +174,12 @@ def _start_checks(results: Mapping[str, Any]) -> list[Check]:
     start = results["start"]
     ours = start["forktrace"]["seconds"]
     headers = start["with headers"]["seconds"]
+    scrape = results["scrape"]["cpu_seconds"] * 1e3
     resident = max(way["rss_bytes"] for way in results["daemon"].values())
     return [
         Check("start, natively: seconds", ours, MOST_START_SECONDS, "{:.2f}"),
         _part("start: part of that with headers", ours / headers, MOST_OF_HEADERS),
+        Check("scrape, natively: ms of CPU", scrape, MOST_SCRAPE_MS, "{:.1f}"),
         Check("daemon: MB resident", resident / 1e6, MOST_RESIDENT_MB, "{:.1f}"),
     ]
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from tests.demo.redis import Redis
 from tests.demo.tracer import FORKTRACE
+from tests.patience import PATIENCE
 
 KEYS, VALUE_BYTES = 1000, 100_000
 SHELL = "while :; do (exec /bin/true); sleep 0.5; done"
-SECONDS = 120
 
 
 def show(command: str, *, root: bool = True) -> None:
@@ -28,7 +28,7 @@ def show(command: str, *, root: bool = True) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=SECONDS,
+        timeout=PATIENCE,
         check=False,
     )
     print(f"$ {shown}", said.stdout, sep="\n", flush=True)
@@ -41,11 +41,12 @@ def while_forking(redis: Redis, *arguments: str) -> Iterator[None]:
         [FORKTRACE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stderr
-        process.stderr.readline()
+        while process.stderr.readline().startswith(b"forktrace: still "):
+            pass
         try:
             redis.save()
             yield
-            out, err = process.communicate(timeout=SECONDS)
+            out, err = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
     print(f"$ sudo forktrace {' '.join(arguments)}")

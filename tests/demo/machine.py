@@ -31,7 +31,7 @@ def run_demo(
     """
     # One CPU: emulated ones take turns of up to 100 ms, which would fall on Redis's
     # clock after fork has returned.
-    machine = Machine(smp=1, memory=2048, timeout=300)
+    machine = Machine(smp=1, memory=2048)
     return run_guest(
         kernel,
         [sys.executable, "-m", "tests.demo.guest"],

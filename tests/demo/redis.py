@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forktrace.errors import ForktraceError
+from tests.patience import PATIENCE
 
 POLL_SECONDS = 0.2
-READY_SECONDS = 60.0
-SAVE_SECONDS = 120.0
-CLI_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Redis:
                 "apt-get install redis-server",
             ) from None
         try:
-            self._await("eady to accept connections", 1, READY_SECONDS)
+            self._await("eady to accept connections", 1)
         except BaseException:
             self.__exit__()
             raise
@@ -74,7 +72,7 @@ class Redis:
         if self._server:
             self._server.terminate()
             try:
-                self._server.wait(10)
+                self._server.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self._server.kill()
                 self._server.wait()
@@ -104,9 +102,7 @@ class Redis:
         """Make one BGSAVE and wait until its child has written everything."""
         before = self._children()
         said = self._cli("BGSAVE")
-        self._await(
-            "Background saving (terminated|error)", len(before) + 1, SAVE_SECONDS
-        )
+        self._await("Background saving (terminated|error)", len(before) + 1)
         info = self.info()
         children = self._children()[len(before) :]
         done = (info["rdb_bgsave_in_progress"], info["rdb_last_bgsave_status"])
@@ -133,23 +129,23 @@ class Redis:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                timeout=CLI_SECONDS,
+                timeout=PATIENCE,
                 check=False,
             )
         except (FileNotFoundError, subprocess.TimeoutExpired) as error:
             raise ForktraceError(f"redis-cli cannot be used: {error}") from None
         return done.stdout.strip()
 
-    def _await(self, message: str, times: int, seconds: float) -> None:
+    def _await(self, message: str, times: int) -> None:
         """Wait for the log to say it so often: cheaper than asking, under emulation."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + PATIENCE
         while len(re.findall(message, self._said())) < times:
             if self._server is None or self._server.poll() is not None:
                 last = (self._said().splitlines() or ["it said nothing"])[-1]
                 raise ForktraceError(f"redis-server ended by itself: {last}")
             if time.monotonic() > deadline:
                 raise ForktraceError(
-                    f'redis-server did not log "{message}" in {seconds:g} s.'
+                    f'redis-server did not log "{message}" in {PATIENCE:g} s.'
                 )
             time.sleep(POLL_SECONDS)
 

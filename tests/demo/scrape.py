@@ -8,15 +8,14 @@ from urllib.request import ProxyHandler, build_opener
 from prometheus_client.parser import text_string_to_metric_families
 
 from forktrace.model import TriggerCost
-
-SECONDS = 30.0
+from tests.patience import PATIENCE
 
 _NS = 1_000_000_000
 
 
 def scrape(url: str) -> str:
     """Return what ``url`` serves; raises OSError where nobody answers."""
-    with build_opener(ProxyHandler({})).open(url, timeout=SECONDS) as answer:
+    with build_opener(ProxyHandler({})).open(url, timeout=PATIENCE) as answer:
         return str(answer.read().decode())
 
 

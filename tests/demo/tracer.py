@@ -8,11 +8,10 @@ import time
 from pathlib import Path
 
 from forktrace.errors import ForktraceError
+from tests.patience import PATIENCE
 
 FORKTRACE = Path(sys.executable).with_name("forktrace")
 
-UP_SECONDS = 120.0
-END_SECONDS = 60.0
 POLL_SECONDS = 0.2
 
 
@@ -40,13 +39,13 @@ class Tracer:
                 stdout=stdout,
                 stderr=stderr,
             )
-        deadline = time.monotonic() + UP_SECONDS
+        deadline = time.monotonic() + PATIENCE
         try:
             while not self.said(self._ready):
                 if self._process.poll() is not None:
                     raise self._failure("ended by itself")
                 if time.monotonic() > deadline:
-                    raise self._failure(f"was not ready in {UP_SECONDS:g} s")
+                    raise self._failure(f"was not ready in {PATIENCE:g} s")
                 time.sleep(POLL_SECONDS)
         except BaseException:
             self.__exit__()
@@ -71,9 +70,9 @@ class Tracer:
         assert self._process is not None, "it is not up"
         self._process.terminate()
         try:
-            status = self._process.wait(END_SECONDS)
+            status = self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            raise self._failure(f"did not end in {END_SECONDS:g} s") from None
+            raise self._failure(f"did not end in {PATIENCE:g} s") from None
         if status != 0:
             raise self._failure(f"exited with {status}")
         return self._stdout.read_text()

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from forktrace.errors import ForktraceError
 from tests.fleet.hosts import Host, exposition, serve
+from tests.patience import PATIENCE
 from tests.stack.prometheus import Prometheus, Target
 
 LISTEN = "127.0.0.1:19091"
@@ -108,7 +109,7 @@ def _on_disk(prometheus: Prometheus, folder: Path) -> Disk:
     url = f"{prometheus.url}/api/v1/admin/tsdb/snapshot"
     request = urllib.request.Request(url, method="POST")
     samples = prometheus.value(f"sum({APPENDED})")
-    with urllib.request.urlopen(request, timeout=120):
+    with urllib.request.urlopen(request, timeout=PATIENCE):
         pass
     snapshots = folder / "data" / "snapshots"
     files = [path for path in snapshots.rglob("*") if path.is_file()]

@@ -10,11 +10,10 @@ from typing import Any
 
 from forktrace.errors import ForktraceError
 from tests.demo.tracer import FORKTRACE
+from tests.patience import PATIENCE
 
 Record = dict[str, Any]
 """A published JSON object."""
-
-SECONDS = 120.0
 
 
 def explain(pid: int) -> Record:
@@ -29,7 +28,7 @@ def told(pid: int, *options: str) -> str:
         [FORKTRACE, "explain", str(pid), *options],
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=PATIENCE,
         check=False,
     )
     if done.returncode:

@@ -30,6 +30,6 @@ def investigate(name: str, results: Path, stream: BinaryIO | None = None) -> Res
         [sys.executable, "-m", "tests.investigations.guest", name],
         results=results,
         cwd=REPOSITORY,
-        machine=Machine(memory=MEMORY[name], timeout=600),
+        machine=Machine(memory=MEMORY[name]),
         stream=stream,
     )

@@ -38,7 +38,12 @@ def parser() -> argparse.ArgumentParser:
     add("--kernel", help='a series ("7.3", "7.3-rt"), or the path of an image')
     add("--smp", type=int, default=default.smp, help="CPUs (%(default)s)")
     add("--memory", type=int, default=default.memory, help="in MiB (%(default)s)")
-    add("--timeout", type=float, default=default.timeout, help="in s (%(default)s)")
+    add(
+        "--timeout",
+        type=float,
+        default=default.timeout,
+        help="s of silence (%(default)s)",
+    )
     add("--results", type=Path, help="the folder the guest may write to")
     add("--env", action="append", default=[], metavar="NAME=VALUE")
     add("--icount", action="store_true", help="one CPU, 1 ns is 1 instruction")

@@ -43,15 +43,16 @@ _CAUSE = re.compile(
 
 @dataclass(frozen=True)
 class Machine:
-    """What a guest is given: ``memory`` in MiB, ``timeout`` in seconds of ours.
+    """What a guest is given: ``memory`` in MiB; ``timeout``: seconds without a word.
 
     With ``icount`` one nanosecond of the guest's clock is one instruction, on one
-    CPU. ``cmdline`` is added to the kernel's.
+    CPU. ``cmdline`` is added to the kernel's. A guest whose command says nothing for
+    ``timeout`` seconds of ours counts as hung, however long it worked before.
     """
 
     smp: int = 2
     memory: int = 2048
-    timeout: float = 300
+    timeout: float = 900
     icount: bool = False
     cmdline: str = ""
 
@@ -92,10 +93,10 @@ def run_guest(
     gets the output while it happens.
 
     Not more guests run at once than there are CPUs: the next one waits for its turn,
-    which does not count as its time.
+    which does not count as its silence.
 
-    Raises GuestTimeout when the time is up, LabError when the guest stops before
-    the command has ended or cannot be started. Nothing is left running.
+    Raises GuestTimeout when it says nothing any more, LabError when the guest stops
+    before the command has ended or cannot be started. Nothing is left running.
     """
     kernel = find_kernel(kernel) if isinstance(kernel, str) else kernel
     machine = machine or Machine()
@@ -114,7 +115,7 @@ def run_guest(
             end_mark=f"end-{secrets.token_hex(16)}",
         )
         guest = _Guest(cleanup, kernel, machine, job)
-        status = guest.follow(started + machine.timeout, stream)
+        status = guest.follow(stream)
         seconds = time.monotonic() - started
     output = guest.output.decode(errors="replace")
     return Result(status, output, guest.console_text(), folder, seconds)
@@ -167,8 +168,9 @@ class _Guest:
         ours, theirs = socket.socketpair()
         return cleanup.enter_context(ours), cleanup.enter_context(theirs)
 
-    def follow(self, deadline: float, stream: BinaryIO | None) -> int:
+    def follow(self, stream: BinaryIO | None) -> int:
         """Read until the command has ended; return its exit status."""
+        deadline = time.monotonic() + self._machine.timeout
         with selectors.DefaultSelector() as selector:
             selector.register(self._console_socket, selectors.EVENT_READ, self._console)
             selector.register(self._output_socket, selectors.EVENT_READ, self._received)
@@ -180,6 +182,9 @@ class _Guest:
                 for key, _ in events:
                     chunk = _receive(key.fileobj)
                     key.data.extend(chunk)
+                    # Not by its console: a kernel that hangs goes on to complain there.
+                    if key.data is self._received:
+                        deadline = time.monotonic() + self._machine.timeout
                     if not chunk:
                         selector.unregister(key.fileobj)
                 status = self._digest(stream)
@@ -213,8 +218,9 @@ class _Guest:
     def _too_late(self) -> LabError:
         seconds = self._machine.timeout
         return GuestTimeout(
-            f"The guest with {self._kernel.name} was ended after {seconds:g} seconds.",
-            f"Its time limit is too short or it hangs. {self._last_words()}",
+            f"The guest with {self._kernel.name} was ended: it said nothing for "
+            f"{seconds:g} seconds.",
+            f"It hangs, or its limit is too short. {self._last_words()}",
             details=self._received.decode(errors="replace"),
         )
 

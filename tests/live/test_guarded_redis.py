@@ -14,7 +14,7 @@ from tests.investigations.redis import SAVES, Found, Round
 from tests.investigations.stories.table import costs
 
 # One worker, for one boot.
-pytestmark = [pytest.mark.timeout(1200), pytest.mark.xdist_group("guarded_redis")]
+pytestmark = pytest.mark.xdist_group("guarded_redis")
 
 EDGES = 3 * PAGE
 """A page of page tables on each level, which one may share with what lies beside."""

@@ -17,7 +17,7 @@ from tests.investigations.postgresql import (
 )
 
 # One worker, for one boot.
-pytestmark = [pytest.mark.timeout(1200), pytest.mark.xdist_group("postgresql")]
+pytestmark = pytest.mark.xdist_group("postgresql")
 
 TABLES = SHARED_BUFFERS // LEAF * PAGE
 """What page tables for all of shared_buffers take, but for their edges."""

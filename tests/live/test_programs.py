@@ -11,7 +11,7 @@ from tests.investigations.machine import investigate
 from tests.investigations.programs import NAMES, Found
 
 # One worker, for one boot.
-pytestmark = [pytest.mark.timeout(1200), pytest.mark.xdist_group("programs")]
+pytestmark = pytest.mark.xdist_group("programs")
 
 
 @pytest.fixture(scope="module")

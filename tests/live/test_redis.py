@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.demo.machine import newest_series, run_demo
 
 # One worker, for one boot.
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("redis")]
+pytestmark = pytest.mark.xdist_group("redis")
 
 BGSAVES = 6
 

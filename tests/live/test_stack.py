@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from tests.demo.machine import REPOSITORY, newest_series
-from tests.lab import Machine, run_guest
+from tests.lab import run_guest
 from tests.lab.cache import cache_folder
 from tests.stack import siege
 
 # One worker, for one boot.
-pytestmark = [pytest.mark.timeout(1200), pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.xdist_group("stack")
 
 SECONDS = 150
 MAX_SERIES = 600
@@ -36,7 +36,6 @@ def found() -> Any:
         [sys.executable, "-m", "tests.stack.guest", str(SECONDS)],
         results=folder,
         cwd=REPOSITORY,
-        machine=Machine(timeout=800),
         stream=sys.stdout.buffer,
     )
     assert result.status == 0, result.output

@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from dashboards.queries import HERE as DASHBOARDS
+from tests.patience import PATIENCE
 
 PORT = 3000
 HOME = "/usr/share/grafana"
@@ -46,7 +47,7 @@ def grafana(folder: Path, prometheus: str) -> Iterator[str]:
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

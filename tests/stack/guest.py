@@ -32,6 +32,7 @@ from forktrace.exporter.textfile import FILE_NAME
 from tests.demo.tracer import Tracer
 from tests.live.guest.programs import Workload as Storm
 from tests.live.guest.programs import growth, scrape
+from tests.patience import PATIENCE
 from tests.stack import siege
 from tests.stack.prometheus import Prometheus, Target
 from tests.stack.workload import Workload
@@ -111,7 +112,7 @@ def run(seconds: float, results: Path) -> dict[str, Any]:
 
 
 def _served(path: str) -> bytes:
-    with urllib.request.urlopen(f"http://{LISTEN}{path}", timeout=60) as reply:
+    with urllib.request.urlopen(f"http://{LISTEN}{path}", timeout=PATIENCE) as reply:
         body: bytes = reply.read()
     return body
 
@@ -136,7 +137,6 @@ def _round() -> dict[str, float]:
         with siege.occupied(PORT) as refused:
             made = storm.ask("go")["forks"]
             answered_meanwhile = b"forktrace_" in siege.ask(PORT, "GET")
-        time.sleep(1)
         after = scrape(PORT)
     finally:
         storm.close()

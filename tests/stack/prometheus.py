@@ -17,9 +17,7 @@ import yaml
 
 from dashboards.queries import HERE as DASHBOARDS
 from forktrace.errors import ForktraceError
-
-READY_SECONDS = 120.0
-ANSWER_SECONDS = 60.0
+from tests.patience import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class Prometheus:
         if self._process and self._process.poll() is None:
             self._process.terminate()
             try:
-                self._process.wait(30)
+                self._process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -143,7 +141,7 @@ class Prometheus:
         ]
 
     def _get(self, path: str) -> bytes:
-        with urllib.request.urlopen(self.url + path, timeout=ANSWER_SECONDS) as reply:
+        with urllib.request.urlopen(self.url + path, timeout=PATIENCE) as reply:
             answer: bytes = reply.read()
         return answer
 
@@ -157,10 +155,10 @@ class Prometheus:
             return False
 
     def _await(self, met: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while not met():
             if time.monotonic() > deadline:
-                raise ForktraceError(f"prometheus {what} in {READY_SECONDS:g} s.")
+                raise ForktraceError(f"prometheus {what} in {PATIENCE:g} s.")
             time.sleep(0.2)
 
 

@@ -8,10 +8,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+from tests.patience import PATIENCE
+
 SCRAPERS = 50
 SLOW, SILENT, LONG = 10, 100, 3
 LONG_BYTES = 10 << 20
-PATIENCE = 60.0
 
 
 def scrape_at_once(port: int) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from forktrace.errors import EXIT_FAILED, ForktraceError
 from tests.demo.tracer import Tracer
+from tests.patience import PATIENCE
 from tests.stack.workload import Workload
 
 LISTEN = "127.0.0.1:19435"
@@ -29,7 +30,7 @@ EVERY_SECONDS = 5
 def copy_pages(results: Path) -> None:
     """Replace each file by what is served now, never by a part of it."""
     for name, path in PAGES.items():
-        with urllib.request.urlopen(f"http://{LISTEN}{path}", timeout=60) as page:
+        with urllib.request.urlopen(f"http://{LISTEN}{path}", timeout=PATIENCE) as page:
             (results / ".new").write_bytes(page.read())
         (results / ".new").replace(results / name)
 

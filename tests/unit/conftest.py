@@ -1,16 +1,31 @@
-"""Keeps tests that make VMAs of every kind in one worker, one after another.
+"""What holds for all unit tests: no clock judges them, and huge pages have one user.
 
-They take huge pages from the host's pool, and look at what is left of it.
+Tests that make VMAs of every kind take huge pages from the host's pool, and look at
+what is left of it: they run in one worker, one after another, and wait for those of
+another run of the tests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import fcntl
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from forktrace.kinds import EveryKind
 from forktrace.selftest.subject import Subject
+
+# Only for its lock. The pool's own file is locked for each change of it.
+_POOL = Path("/proc/sys/vm/nr_overcommit_hugepages")
+
+settings.register_profile(
+    "any machine",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("any machine")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
@@ -21,3 +36,14 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
             made is value for made in (EveryKind, Subject) for value in module.values()
         ):
             item.add_marker(pytest.mark.xdist_group("huge pages"))
+            item.add_marker(pytest.mark.usefixtures("huge_pages"))
+
+
+@pytest.fixture
+def huge_pages() -> Iterator[None]:
+    if not _POOL.exists():
+        yield
+        return
+    with _POOL.open() as pool:
+        fcntl.flock(pool, fcntl.LOCK_EX)
+        yield

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
 
+from forktrace import cgroups
 from forktrace.cgroups import CgroupPaths
 from forktrace.errors import UsageError
+from tests.unit.clocks import StoppedClock
 
 
 @pytest.fixture
@@ -47,16 +48,18 @@ def test_a_large_tree_is_not_searched_again_at_once(
     paths: CgroupPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     walks = []
+    clock = StoppedClock(monkeypatch, cgroups)
 
     def slow_walk(root: Path) -> list[tuple[str, list[str], list[str]]]:
         walks.append(root)
-        time.sleep(0.01)
+        clock.now += 0.01
         return []
 
     monkeypatch.setattr(os, "walk", slow_walk)
     for number in range(100):
         assert paths.path(number + 1) == f"#{number + 1}"
-    assert len(walks) < 3
+        clock.now += 0.0005
+    assert len(walks) == 1
 
 
 def test_nonsense_is_wrong_usage(paths: CgroupPaths) -> None:

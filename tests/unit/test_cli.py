@@ -13,6 +13,7 @@ import pytest
 from forktrace import __version__, diagnosis
 from forktrace.__main__ import main
 from forktrace.kernel.host import can_trace, check_host
+from tests.patience import PATIENCE
 
 TRACEABLE = can_trace(check_host())
 
@@ -22,7 +23,7 @@ def forktrace(*words: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "forktrace", *words],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -49,7 +50,7 @@ def test_a_full_device_is_one_line_and_keeps_the_status(
         ["sh", "-c", f"{sys.executable} -m forktrace {words}"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert answer.returncode == status, answer
@@ -121,7 +122,7 @@ def test_ctrl_c_while_modules_are_imported_ends_quietly(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert answer.returncode == -signal.SIGINT
@@ -167,7 +168,7 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
         ["sh", "-c", f"{sys.executable} -m forktrace doctor | true"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert answer.stderr == ""

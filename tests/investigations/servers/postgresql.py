@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from forktrace.errors import ForktraceError
-from tests.investigations.servers.server import SECONDS, Server
+from tests.investigations.servers.server import Server
+from tests.patience import PATIENCE
 
 USER = "postgres"
 PROGRAMS = Path("/usr/lib/postgresql")
@@ -82,7 +83,7 @@ class Postgresql(Server):
             text=True,
             user=USER,
             cwd=self.folder,
-            timeout=2 * SECONDS,
+            timeout=PATIENCE,
             check=False,
         )
         if done.returncode:

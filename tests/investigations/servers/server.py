@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from forktrace.errors import ForktraceError
+from tests.patience import PATIENCE
 
-SECONDS = 120.0
 POLL_SECONDS = 0.2
 
 Entered = TypeVar("Entered", bound="Server")
@@ -78,7 +78,7 @@ class Server(ABC):
         with self.process:
             self.process.send_signal(self.ended_by)
             try:
-                self.process.wait(20)
+                self.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self.process.kill()
 
@@ -93,12 +93,12 @@ class Server(ABC):
 
     def wait_until(self, true: Callable[[], bool], what: str) -> None:
         """Wait for ``true()``; raises ForktraceError when it does not come about."""
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + PATIENCE
         while not true():
             if self.process.poll() is not None:
                 raise self._failure("ended by itself")
             if time.monotonic() > deadline:
-                raise self._failure(f"did not {what} in {SECONDS:g} s")
+                raise self._failure(f"did not {what} in {PATIENCE:g} s")
             time.sleep(POLL_SECONDS)
 
     def _output(self) -> str:

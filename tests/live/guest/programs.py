@@ -9,7 +9,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,10 +17,10 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-FORKTRACE = [sys.executable, "-m", "forktrace"]
-PATIENCE = 120.0
-"""Seconds until something that should happen counts as not happening."""
+from tests.patience import PATIENCE as PATIENCE  # noqa: PLC0414 - for users of this
+from tests.patience import wait_until as wait_until  # noqa: PLC0414
 
+FORKTRACE = [sys.executable, "-m", "forktrace"]
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -124,6 +123,12 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in listed.split()]
 
 
+def words_of(errors: str) -> list[str]:
+    """Return the lines on stderr that do not only tell what it waits for."""
+    lines = errors.splitlines()
+    return [line for line in lines if not line.startswith("forktrace: still ")]
+
+
 def keep(name: str, text: str) -> None:
     """Leave a file for those outside the guest."""
     (Path(os.environ["RESULTS"]) / name).write_text(text)
@@ -138,18 +143,11 @@ def hidden(path: str) -> tuple[str, ...]:
     return ("unshare", "-m", "sh", "-c", script, "sh")
 
 
-def wait_until(true: Any, seconds: float = PATIENCE) -> None:
-    """Wait for ``true()``; TimeoutError when it does not come true in time."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            raise TimeoutError("what was waited for did not happen")
-        time.sleep(0.05)
-
-
 def scrape(port: int) -> Samples:
     """Return every sample of /metrics."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as got:
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE
+    ) as got:
         text = got.read().decode()
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.live.guest.programs import (
+    PATIENCE,
     Forktrace,
     Samples,
     Workload,
@@ -65,13 +65,12 @@ def test_a_storm_is_counted_exactly(pair: tuple[Forktrace, Forktrace]) -> None:
         before, seen = scrape(PORT), len(trace.forks())
         held = map_memory(run)
         made = storm.ask("go", patience=120 + STORM_FORKS)["forks"]
-        time.sleep(1)
         after = scrape(PORT)
     assert made >= STORM_PROCESSES * STORM_FORKS
     counted = growth(before, after, "forktrace_forks_total", outcome="ok")
     assert (counted, lost(before, after, "fork")) == (made, 0)
     unseen = lost(before, after, "fork_slot", "fork_entry", "fork_return", "fork_event")
-    wait_until(lambda: len(trace.forks()) - seen + unseen >= made, 60)
+    wait_until(lambda: len(trace.forks()) - seen + unseen >= made)
     assert len(trace.forks()) - seen + unseen == made
     assert map_memory(run) == held > 0
 
@@ -117,7 +116,6 @@ def test_what_another_users_map_calls_hide_is_counted(
     with fork_storm(100) as storm, another_user_of_bpf_maps():
         before = scrape(PORT)
         made = storm.ask("go")["forks"]
-        time.sleep(1)
         after = scrape(PORT)
     counted = growth(before, after, "forktrace_forks_total", outcome="ok")
     assert counted <= made <= counted + lost(before, after, "fork")
@@ -154,7 +152,7 @@ def test_page_tables_are_those_the_child_got(
         if not workload.ready["mappings"]:
             pytest.skip(f"{workload.ready['skipped']}")
         told = workload.ask("go")
-        wait_until(lambda: len(_by(trace, workload.pid, seen)) >= 2, 30)
+        wait_until(lambda: len(_by(trace, workload.pid, seen)) >= 2)
         fork = _by(trace, workload.pid, seen)[-1]
     finally:
         workload.close()
@@ -183,8 +181,8 @@ def test_a_fork_that_is_refused_is_reported_with_its_errno(
 
     seen = len(trace.forks())
     shell = _shell("(:)", preexec_fn=one_process, stderr=subprocess.DEVNULL)
-    shell.wait(60)
-    wait_until(lambda: any(_failed(trace, seen)), 30)
+    shell.wait(PATIENCE)
+    wait_until(lambda: any(_failed(trace, seen)))
     failed = _failed(trace, seen)
     assert {fork["errno"] for fork in failed} == {"EAGAIN"}
     assert {fork["child_pid"] for fork in failed} == {0}
@@ -223,9 +221,9 @@ def test_a_fork_that_runs_out_of_memory_half_way_is_reported(
             [sys.executable, "-c", OUT_OF_MEMORY, str(group), str(root)],
             stderr=subprocess.PIPE,
         )
-        _, errors = forker.communicate(timeout=120)
+        _, errors = forker.communicate(timeout=PATIENCE)
         assert b"Cannot allocate memory" in errors, errors
-    wait_until(lambda: any(_failed(trace, seen)), 30)
+    wait_until(lambda: any(_failed(trace, seen)))
     (fork,) = _failed(trace, seen)
     assert (fork["pid"], fork["errno"]) == (forker.pid, "ENOMEM")
     assert 0 < fork["page_table_bytes"] < 1 << 20
@@ -265,9 +263,9 @@ def test_a_fork_killed_half_way_is_reported_and_leaves_no_slot(
         assert workload.process.stdin
         workload.process.stdin.write(b"go\n")
         workload.process.stdin.flush()
-        wait_until(lambda pid=workload.pid: _by(trace, pid, seen), 60)
+        wait_until(lambda pid=workload.pid: _by(trace, pid, seen))
         workload.process.send_signal(signal.SIGKILL)
-        workload.process.wait(60)
+        workload.process.wait(PATIENCE)
         workload.close()
         if [fork for fork in _failed(trace, seen) if fork["pid"] == workload.pid]:
             break
@@ -293,7 +291,7 @@ def test_a_shell_pipeline_throws_its_copies_away_and_posix_spawn_does_not(
 ) -> None:
     assert pair
     before = scrape(PORT)
-    assert _shell("/bin/true | /bin/true | /bin/true; :").wait(60) == 0
+    assert _shell("/bin/true | /bin/true | /bin/true; :").wait(PATIENCE) == 0
     piped = scrape(PORT)
     spawned = os.posix_spawn("/bin/true", ["true"], {})
     os.waitpid(spawned, 0)
@@ -314,8 +312,8 @@ def test_a_shell_pipeline_throws_its_copies_away_and_posix_spawn_does_not(
 def test_what_is_thrown_away_is_a_line_in_the_trace(tmp_path: Path) -> None:
     trace = Forktrace(tmp_path, "trace", "--self-stats")
     try:
-        assert _shell("/bin/true | /bin/true; :").wait(60) == 0
-        wait_until(lambda: "discarded by exec after" in trace.stdout.read_text(), 30)
+        assert _shell("/bin/true | /bin/true; :").wait(PATIENCE) == 0
+        wait_until(lambda: "discarded by exec after" in trace.stdout.read_text())
         assert trace.stop() == 0
     finally:
         trace.kill()

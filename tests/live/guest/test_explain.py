@@ -49,7 +49,7 @@ def test_a_process_with_one_large_mapping(trace: Forktrace, kind: str) -> None:
         answer = explain(workload.pid)
         seen = len(forks_of(trace, workload.pid))
         workload.ask("go")
-        wait_until(lambda: len(forks_of(trace, workload.pid)) > seen, 30)
+        wait_until(lambda: len(forks_of(trace, workload.pid)) > seen)
         fork = forks_of(trace, workload.pid)[seen]
     finally:
         workload.close()

@@ -17,6 +17,7 @@ import yaml
 
 from tests.live.guest.programs import (
     FORKTRACE,
+    PATIENCE,
     Forktrace,
     Samples,
     children,
@@ -106,7 +107,7 @@ def told(folder: Path, command: Sequence[str]) -> Samples:
     arguments = container()["args"]
     running = Forktrace(folder, *arguments, command=command)
     try:
-        subprocess.run(["/bin/sh", "-c", "(:); (:); (:)"], check=True, timeout=60)
+        subprocess.run(["/bin/sh", "-c", "(:); (:); (:)"], check=True, timeout=PATIENCE)
         return scrape(PORT)
     finally:
         running.kill()
@@ -116,7 +117,7 @@ def refused(command: Sequence[str]) -> str:
     """Return what forktrace says when it cannot trace that way."""
     run = [*command, *container()["args"]]
     ended = subprocess.run(
-        run, capture_output=True, text=True, timeout=120, check=False
+        run, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert ended.returncode == 3, ended
     return ended.stderr
@@ -224,7 +225,7 @@ def manager() -> Iterator[int]:
             yield systemd_pid
         finally:
             running.kill()
-            running.wait(60)
+            running.wait(PATIENCE)
 
 
 def told_by_systemd(manager: int, what: str) -> int:
@@ -238,7 +239,7 @@ def told_by_systemd(manager: int, what: str) -> int:
 @pytest.mark.thorough
 @pytest.mark.skipif(not SYSTEMD.exists(), reason="systemd is not installed")
 def test_systemd_runs_the_unit_with_all_that_it_forbids(manager: int) -> None:
-    subprocess.run(["/bin/sh", "-c", "(:); (:); (:)"], check=True, timeout=60)
+    subprocess.run(["/bin/sh", "-c", "(:); (:); (:)"], check=True, timeout=PATIENCE)
     samples = scrape(PORT)
     assert forks(samples) >= 3
     assert read_from(samples) == "code"

@@ -20,6 +20,7 @@ from tests.live.guest.programs import (
     Forktrace,
     run_forktrace,
     wait_until,
+    words_of,
 )
 
 pytestmark = pytest.mark.thorough
@@ -142,7 +143,7 @@ def test_kill_9_loses_no_more_than_the_last_second(
     assert studied(path)["ended"] == "cut_off"
     told = run_forktrace("report", str(path))
     assert told.returncode == 0
-    assert len(told.stderr.splitlines()) == 1
+    assert len(words_of(told.stderr)) == 1
     assert "was cut off" in told.stderr
 
 
@@ -160,7 +161,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_there_was(
     finally:
         record.kill()
     complaints = [
-        line for line in record.errors().splitlines() if line.startswith("forktrace:")
+        line for line in words_of(record.errors()) if line.startswith("forktrace:")
     ]
     assert len(complaints) == 1
     assert "The disk is full" in complaints[0]

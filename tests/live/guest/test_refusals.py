@@ -19,6 +19,7 @@ from tests.live.guest.programs import (
     hidden,
     run_forktrace,
     wait_until,
+    words_of,
 )
 
 pytestmark = pytest.mark.thorough
@@ -54,7 +55,7 @@ def test_what_is_missing_is_named(prefix: tuple[str, ...], missing: str) -> None
     answer = refused(*prefix)
     assert answer.returncode == 3, answer
     assert missing in answer.stderr
-    assert len(answer.stderr.splitlines()) <= 2
+    assert len(words_of(answer.stderr)) <= 2
     assert "Traceback" not in answer.stderr
 
 
@@ -87,7 +88,7 @@ def test_ids_of_another_pid_namespace_are_refused(words: str) -> None:
     )
     assert answer.returncode == 3, answer
     assert "hostPID" in answer.stderr
-    assert len(answer.stderr.splitlines()) == 2
+    assert len(words_of(answer.stderr)) == 2
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_what_cannot_be_done_is_said_in_two_lines(
     answer = run_forktrace(*words.split())
     assert answer.returncode == status, answer
     assert said in answer.stderr
-    complaint = [line for line in answer.stderr.splitlines() if "Tracing" not in line]
+    complaint = [line for line in words_of(answer.stderr) if "Tracing" not in line]
     assert len(complaint) <= 2
     assert "Traceback" not in answer.stderr
 
@@ -124,7 +125,7 @@ def test_a_reader_that_leaves_early_ends_it_quietly(options: str) -> None:
     )
     assert len(answer.stdout.splitlines()) == 2
     assert "status 0" in answer.stderr
-    assert len(answer.stderr.splitlines()) == 2, answer.stderr
+    assert len(words_of(answer.stderr)) == 2, answer.stderr
 
 
 @pytest.mark.fault(
@@ -143,11 +144,11 @@ def test_a_full_disk_ends_it_with_one_line() -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=PATIENCE,
         check=False,
     )
     assert answer.returncode == 1, answer
-    complaint = [line for line in answer.stderr.splitlines() if "Tracing" not in line]
+    complaint = [line for line in words_of(answer.stderr) if "Tracing" not in line]
     assert len(complaint) <= 2
     assert "No space left" in complaint[0]
 

@@ -16,6 +16,7 @@ import pytest
 from tests.live.guest.expected import trigger_of
 from tests.live.guest.programs import (
     FORKTRACE,
+    PATIENCE,
     TRACEFS,
     Forktrace,
     Workload,
@@ -97,7 +98,7 @@ def test_a_wrong_rule_is_caught(tmp_path: Path) -> None:
         # Every process of this architecture has a PFNMAP or MIXEDMAP VMA: [vvar].
         os.waitpid(os.fork() or os._exit(0), 0)
         seen = checks(scrape(PORT))
-        wait_until(lambda: "warning" in run.errors(), 10)
+        wait_until(lambda: "warning" in run.errors())
         assert run.stop() == 0
     finally:
         run.kill()
@@ -117,7 +118,7 @@ def decisions(tmp_path: Path, command: list[str]) -> tuple[list[Any], str]:
     )
     try:
         workload.ask("go")
-        assert trace.process.wait(120) == 0
+        assert trace.process.wait(PATIENCE) == 0
         by_start = {each["start"]: each for each in workload.ready["mappings"]}
     finally:
         trace.kill()
@@ -173,7 +174,7 @@ def other_tracers(tmp_path: Path) -> Iterator[Path]:
         yield counted
     finally:
         bpftrace.send_signal(signal.SIGINT)
-        bpftrace.wait(60)
+        bpftrace.wait(PATIENCE)
         if "function" in tracers:
             (TRACEFS / "current_tracer").write_text("nop")
             functions.write_text("\n")

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dashboards.queries import HERE, substituted
+from tests.patience import PATIENCE
 from tests.stack.guest import VALUES
 from tests.stack.picture import charts
 
@@ -168,7 +169,7 @@ def _photograph(html: str, height: int, picture: Path, scale: str) -> None:
             f"--screenshot={picture.resolve()}",
             page.as_uri(),
         )
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ def sample(added: Mapping[str, int] = ADDED_A_VMA) -> dict[str, Any]:
             way: {"start_ns": 6 * 10**9, "rss_bytes": 50_000_000}
             for way in ("fentry", "kprobe")
         },
+        "scrape": {"seconds": 0.012, "cpu_seconds": 0.01},
         "start": {
             "forktrace": {"seconds": 0.8, "cpu_seconds": 0.7, "words": "loaded"},
             "with headers": {"seconds": 3.2, "cpu_seconds": 3.0, "words": "the same"},

@@ -99,6 +99,7 @@ def test_tracers_that_counted_differently_are_not_comparable() -> None:
     ("path", "value", "budgets"),
     [
         (("daemon", "kprobe", "rss_bytes"), 60_100_000, ["daemon: MB resident"]),
+        (("scrape", "cpu_seconds"), 0.021, ["scrape, natively: ms of CPU"]),
         (("start", "forktrace", "seconds"), 1.01, ["start, natively: seconds"]),
         (
             ("start", "with headers", "seconds"),
@@ -107,9 +108,11 @@ def test_tracers_that_counted_differently_are_not_comparable() -> None:
         ),
     ],
 )
-def test_a_slow_start_or_a_large_daemon_breaks(
-    path: tuple[str, str, str], value: float, budgets: list[str]
+def test_a_slow_start_or_scrape_or_a_large_daemon_breaks(
+    path: tuple[str, ...], value: float, budgets: list[str]
 ) -> None:
-    results = sample()
-    results[path[0]][path[1]][path[2]] = value
+    results = place = sample()
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
     assert broken(results) == budgets

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from forktrace import procfs
+from tests.patience import PATIENCE
 
 _SEIZE, _INTERRUPT, _CONT, _DETACH = 0x4206, 0x4207, 7, 17
 _GETREGS, _SETREGS, _GETEVENTMSG, _SINGLESTEP = 12, 13, 0x4201, 9
@@ -83,7 +84,7 @@ def _syscall_instruction(pid: int) -> int:
         return vdso.start + memory.read(vdso.size).index(b"\x0f\x05")
 
 
-def _stopped(pid: int, patience: float = 20.0) -> int:
+def _stopped(pid: int, patience: float = PATIENCE) -> int:
     """Wait until ``pid`` stops and return its status."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:

@@ -15,6 +15,7 @@ import pytest
 from forktrace.errors import ForktraceError, UsageError
 from forktrace.explain.command import report
 from forktrace.kinds import EveryKind
+from tests.patience import PATIENCE
 from tests.unit.explain.forced import fork_cost, needs_ptrace
 
 Capture = pytest.CaptureFixture[str]
@@ -189,7 +190,7 @@ def test_without_proc_it_is_told_what_to_mount(words: str) -> None:
         ["unshare", "-Urm", "sh", "-c", hide, "sh", *command],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     if "forktrace" not in made.stderr + made.stdout and made.returncode == 1:

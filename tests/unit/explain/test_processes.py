@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -65,9 +64,7 @@ def test_the_dearest_come_first_and_none_left_out_is_dearer() -> None:
 
 def test_it_ends_when_the_time_is_up_and_says_how_many_it_left() -> None:
     with child(1000):
-        began = time.monotonic()
         found = rank(look, limit=5, patience=0)
-    assert time.monotonic() - began < 5
     assert found.dearest == ()
     assert found.unseen > 0
     assert found.at_most >= 1000 * PAGE

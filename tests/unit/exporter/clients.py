@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from forktrace.exporter.web import Server
+from tests.patience import PATIENCE
 
 needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 
@@ -22,7 +23,7 @@ Start = Callable[..., Server]
 def ask(
     server: Server, path: str, method: str = "GET", **headers: str
 ) -> tuple[HTTPResponse, bytes]:
-    client = HTTPConnection("127.0.0.1", server.port, timeout=20)
+    client = HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
         client.request(method, path, headers=names)
@@ -33,7 +34,7 @@ def ask(
 
 
 def raw(server: Server) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    return socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
 
 
 def talk(server: Server, data: bytes) -> bytes:
@@ -48,7 +49,16 @@ def talk(server: Server, data: bytes) -> bytes:
 
 def curl(url: str, *options: str | Path) -> str:
     run = subprocess.run(
-        ["curl", "-sS", "--noproxy", "*", "--max-time", "20", *map(str, options), url],
+        [
+            "curl",
+            "-sS",
+            "--noproxy",
+            "*",
+            "--max-time",
+            str(PATIENCE),
+            *map(str, options),
+            url,
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -12,16 +12,9 @@ from forktrace.exporter.health import Health
 from forktrace.exporter.listen import listen
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
 from forktrace.exporter.web import Server, serve
-from forktrace.model import ProcessCost, Totals
+from forktrace.model import Totals
 from tests.unit.exporter import samples
 from tests.unit.exporter.clients import Start
-
-
-def full() -> Totals:
-    """Return totals that fill the registry, from as many names as the kernel keeps."""
-    return samples.full_totals(
-        tuple(ProcessCost(f"process{n}", n, n, n) for n in range(2048))
-    )
 
 
 @pytest.fixture
@@ -30,7 +23,7 @@ def start() -> Iterator[Start]:
     with ExitStack() as stack:
 
         def start_one(
-            web_config: Path | None = None, read: Callable[[], Totals] = full
+            web_config: Path | None = None, read: Callable[[], Totals] = samples.full
         ) -> Server:
             collector = ForktraceCollector(read, lambda: samples.INFO)
             registry = new_registry(collector)

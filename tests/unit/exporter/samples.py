@@ -101,3 +101,8 @@ def forks() -> list[Fork]:
         ),
     )  # fmt: skip
     return [failed, ok]
+
+
+def full() -> Totals:
+    """Return totals that fill the registry, from as many names as the kernel keeps."""
+    return full_totals(tuple(ProcessCost(f"process{n}", n, n, n) for n in range(2048)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from forktrace.exporter.listen import listen
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
 from forktrace.exporter.page import landing_page
 from forktrace.exporter.web import Server, serve
+from tests.patience import PATIENCE, wait_until
 from tests.unit.exporter import samples
 
 RULE = "copy if dst has PFNMAP|MIXEDMAP,\nor src has an anon_vma"
@@ -58,7 +58,9 @@ def command(server: Server, folder: Path, *more: str) -> list[str]:
 def browse(server: Server, folder: Path) -> tuple[str, str]:
     """Open the page in a browser; return the document, and what the browser logged."""
     dump = command(server, folder, "--dump-dom")
-    run = subprocess.run(dump, capture_output=True, text=True, timeout=50, check=True)
+    run = subprocess.run(
+        dump, capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
     return run.stdout, run.stderr
 
 
@@ -78,13 +80,10 @@ def test_it_renews_itself(
     with (tmp_path / "log").open("wb") as log:
         browser = subprocess.Popen(stays, stderr=log)
     try:
-        deadline = time.monotonic() + 40
-        while len(served) < 3 and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_until(lambda: len(served) >= 3)
     finally:
         browser.terminate()
-        browser.wait(20)
-    assert len(served) >= 3
+        browser.wait(PATIENCE)
     assert "CONSOLE" not in (tmp_path / "log").read_text()
 
 

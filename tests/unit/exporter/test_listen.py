@@ -8,6 +8,7 @@ import pytest
 
 from forktrace.errors import EXIT_FAILED, ForktraceError, UsageError
 from forktrace.exporter.listen import listen, parse_address
+from tests.patience import PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -63,4 +64,4 @@ def test_everywhere_means_ipv4_too(address: str) -> None:
     with listen(address) as listener:
         port = listener.getsockname()[1]
         for host in ("127.0.0.1", "::1"):
-            socket.create_connection((host, port), timeout=5).close()
+            socket.create_connection((host, port), timeout=PATIENCE).close()

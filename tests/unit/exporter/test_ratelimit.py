@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
+from forktrace.exporter import ratelimit
 from forktrace.exporter.ratelimit import RateLimit, TokenBucket, parse_duration
+from tests.unit.clocks import StoppedClock
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,11 @@ def test_without_an_interval_everything_passes() -> None:
     assert all(bucket.take(RateLimit()) for _ in range(100))
 
 
-def test_a_burst_passes_and_then_one_each_interval() -> None:
+def test_a_burst_passes_and_then_one_each_interval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = StoppedClock(monkeypatch, ratelimit)
     bucket, limit = TokenBucket(), RateLimit(interval=0.2, burst=3)
     assert [bucket.take(limit) for _ in range(4)] == [True, True, True, False]
-    time.sleep(0.25)
+    clock.now += 0.25
     assert [bucket.take(limit) for _ in range(2)] == [True, False]

@@ -6,6 +6,7 @@ import threading
 import time
 
 from forktrace.exporter.turns import Turns
+from tests.patience import PATIENCE
 
 
 def test_who_asks_again_at_once_comes_after_those_who_wait() -> None:
@@ -13,7 +14,7 @@ def test_who_asks_again_at_once_comes_after_those_who_wait() -> None:
     assert turns.take(0)
 
     def wait() -> None:
-        assert turns.take(10)
+        assert turns.take(PATIENCE)
         order.append("patient")
         turns.give_back()
 
@@ -22,7 +23,7 @@ def test_who_asks_again_at_once_comes_after_those_who_wait() -> None:
     while not turns._waiting:
         time.sleep(0.001)
     turns.give_back()
-    assert turns.take(10)
+    assert turns.take(PATIENCE)
     order.append("greedy")
     patient.join()
     assert order == ["patient", "greedy"]
@@ -35,7 +36,7 @@ def test_no_more_than_the_places_and_none_gets_lost() -> None:
     def work() -> None:
         nonlocal inside, most, done
         for _ in range(50):
-            assert turns.take(10)
+            assert turns.take(PATIENCE)
             with lock:
                 inside += 1
                 most = max(most, inside)

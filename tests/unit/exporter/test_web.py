@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
-import os
-import time
 from http.client import HTTPConnection
 
 import pytest
 
 from forktrace.errors import ForktraceError
 from forktrace.model import Totals
+from tests.patience import PATIENCE
 from tests.unit.exporter import samples
 from tests.unit.exporter.clients import Start, ask, raw
 from tests.unit.exporter.exposition import parse_openmetrics, parse_text
@@ -67,7 +65,7 @@ def test_other_methods_are_refused(start: Start, method: str) -> None:
 
 
 def test_a_connection_serves_many_requests(start: Start) -> None:
-    client = HTTPConnection("127.0.0.1", start().port, timeout=5)
+    client = HTTPConnection("127.0.0.1", start().port, timeout=PATIENCE)
     for _ in range(3):
         client.request("GET", "/healthz")
         assert client.getresponse().read() == b"ok\n"
@@ -98,26 +96,3 @@ def test_after_close_nobody_listens(start: Start) -> None:
     server.close()
     with pytest.raises(ConnectionRefusedError):
         raw(server)
-
-
-def test_a_scrape_of_a_full_registry_takes_at_most_20_ms(start: Start) -> None:
-    server = start()
-    client = HTTPConnection("127.0.0.1", server.port, timeout=20)
-
-    def scrape() -> tuple[float, float]:
-        begin = time.process_time(), time.perf_counter()
-        client.request("GET", "/metrics", headers={"Accept-Encoding": "gzip"})
-        client.getresponse().read()
-        return time.process_time() - begin[0], time.perf_counter() - begin[1]
-
-    # Looking for garbage among all that pytest holds would take its time, too.
-    gc.collect()
-    gc.freeze()
-    times = [sorted(kind) for kind in zip(*(scrape() for _ in range(200)))]
-    gc.unfreeze()
-    client.close()
-    cpu, wall = (kind[197] for kind in times)
-    print(f"scrape p99: {cpu * 1e3:.1f} ms of CPU, {wall * 1e3:.1f} ms in all")
-    # Both sides of it. In all it takes longer while others keep the machine busy.
-    assert cpu <= 0.02
-    assert wall <= 0.02 or os.getloadavg()[0] >= 1

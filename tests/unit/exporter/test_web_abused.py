@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from forktrace.exporter import connections
+from tests.patience import wait_until
+from tests.unit.clocks import StoppedClock
 from tests.unit.exporter.clients import Start, ask, curl, needs_curl, raw, talk
 
 
@@ -26,15 +26,6 @@ def can_send(client: socket.socket, data: bytes) -> bool:
     except OSError:
         return False
     return True
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.mark.parametrize(
@@ -103,8 +94,14 @@ def test_half_open_connections_shut_nobody_out_and_cost_little(start: Start) -> 
 def test_slow_readers_shut_nobody_out_and_are_dropped(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "ANSWER_SECONDS", 1.0)
+    clock = StoppedClock(monkeypatch, connections)
     server = start()
+
+    def all_gone() -> bool:
+        """Those who had to wait to be let in are given their time, too."""
+        clock.now += connections.ANSWER_SECONDS + 1
+        return threading.active_count() < 10
+
     with ExitStack() as stack:
         for _ in range(40):
             client = stack.enter_context(socket.socket())
@@ -112,9 +109,8 @@ def test_slow_readers_shut_nobody_out_and_are_dropped(
             client.connect(("127.0.0.1", server.port))
             # More answers than the kernel buffers, and nobody reads them.
             client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 400)
-        time.sleep(0.2)
         assert ask(server, "/healthz")[0].status == 200
-        assert wait_until(lambda: threading.active_count() < 10)
+        wait_until(all_gone)
 
 
 def test_a_client_that_sends_a_byte_at_a_time_is_dropped(
@@ -125,4 +121,4 @@ def test_a_client_that_sends_a_byte_at_a_time_is_dropped(
     with raw(server) as client:
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
         client.recv(4096)
-        assert wait_until(lambda: not can_send(client, b"G"))
+        wait_until(lambda: not can_send(client, b"G"))

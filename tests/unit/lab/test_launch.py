@@ -6,13 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.lab.shares import LAUNCH
+from tests.patience import wait_until
 
 START = [sys.executable, "-IS", str(LAUNCH)]
 
@@ -44,8 +43,8 @@ def test_everyone_else_can_still_write(tmp_path: Path) -> None:
 def test_a_helper_ends_with_its_parent() -> None:
     parent = (
         "import subprocess, sys, time;"
-        f"child = subprocess.Popen({[*START, '/bin/sleep', '60']!r});"
-        "print(child.pid, flush=True); time.sleep(60)"
+        f"child = subprocess.Popen({[*START, '/bin/sleep', '3600']!r});"
+        "print(child.pid, flush=True); time.sleep(3600)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", parent], stdout=subprocess.PIPE
@@ -66,10 +65,3 @@ def command_of(pid: int) -> str:
     if "State:\tZ" in status or "State:\tX" in status:
         return ""
     return status.split()[1]
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen within 10 seconds"
-        time.sleep(0.02)

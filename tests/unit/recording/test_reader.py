@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forktrace.errors import EXIT_FAILED, EXIT_USAGE, ForktraceError
@@ -59,7 +59,7 @@ def test_everything_comes_back_in_order(tmp_path: Path) -> None:
     assert found == [MAPPINGS, DETAILED, fork(1), EXEC, PROGRESS, SUMMARY]
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 @given(st.lists(strategies.forks, max_size=5))
 def test_any_fork_comes_back(tmp_path: Path, forks: list[Fork]) -> None:
     path = tmp_path / "r"
@@ -206,7 +206,7 @@ def test_damage_is_told_with_its_line(tmp_path: Path, data: bytes) -> None:
         read(tmp_path / "r")
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200)
 @given(st.data())
 def test_whatever_is_changed_there_is_no_other_error(
     tmp_path: Path, data: st.DataObject

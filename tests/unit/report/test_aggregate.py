@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forktrace.model import Exec, ExecDiscards, Fork, TriggerCost, VmaCounts
@@ -38,7 +38,7 @@ def study(
     return read(write(folder / "r", forks, execs=execs, ended=ended))
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50)
 @given(st.lists(strategies.forks, max_size=15))
 def test_sums_are_those_of_the_forks(tmp_path: Path, forks: list[Fork]) -> None:
     found = study(tmp_path, forks)

@@ -13,6 +13,7 @@ import pytest
 
 from forktrace.recording import reader
 from forktrace.report import command
+from tests.patience import PATIENCE
 from tests.unit.recording.samples import fork, vma, write
 
 
@@ -22,7 +23,7 @@ def report(*words: str | Path, **environment: str) -> subprocess.CompletedProces
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -127,7 +128,7 @@ def test_neither_bcc_nor_a_kernel_is_needed(tmp_path: Path) -> None:
         [sys.executable, "-c", script, write(tmp_path / "r")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert answer.returncode == 0, answer.stderr

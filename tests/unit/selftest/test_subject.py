@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ import pytest
 from forktrace.errors import ForktraceError
 from forktrace.kinds import KINDS
 from forktrace.selftest.subject import Subject
+from tests.patience import PATIENCE, wait_until
 
 HUGEPAGES = Path("/proc/sys/vm/nr_hugepages")
 USER = (
@@ -24,15 +23,8 @@ USER = (
     "from forktrace.selftest.subject import Subject\n"
     "with Subject() as subject:\n"
     "    print(subject.ready.pid, flush=True)\n"
-    "    time.sleep(60)\n"
+    "    time.sleep(3600)\n"
 )
-
-
-def wait_for(true: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return true()
 
 
 def lives(pid: int) -> bool:
@@ -73,8 +65,8 @@ def test_it_ends_when_its_user_is_killed(number: signal.Signals) -> None:
         # To the whole group, as a terminal does; SIGKILL to the user alone.
         kill = os.kill if number == signal.SIGKILL else os.killpg
         kill(user.pid, number)
-        user.wait(20)
-    assert wait_for(lambda: not lives(pid))
+        user.wait(PATIENCE)
+    wait_until(lambda: not lives(pid))
     assert HUGEPAGES.read_text() == before
 
 

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from tests.patience import PATIENCE
+
 ASK = """
 import sys
 from forktrace.views.terminal import can_take_over
@@ -33,7 +35,7 @@ def on_a_terminal(code: str, term: str = "xterm") -> str:
             stderr=theirs,
             env={**os.environ, "TERM": term},
             start_new_session=True,
-            timeout=30,
+            timeout=PATIENCE,
             check=True,
         )
         return os.read(ours, 4096).decode().strip()

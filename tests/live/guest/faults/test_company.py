@@ -16,6 +16,7 @@ from tests.live.guest.programs import (
     Forktrace,
     run_forktrace,
     wait_until,
+    words_of,
 )
 from tests.live.guest.test_record import lines
 
@@ -49,7 +50,7 @@ def test_the_same_port_is_refused_in_words(
         refused = run_forktrace("run", "--listen", f"127.0.0.1:{PORT}")
         with first.counting_exactly() as made:
             made.append(fork(FORKS))
-    said = [line for line in refused.stderr.splitlines() if "Tracing" not in line]
+    said = [line for line in words_of(refused.stderr) if "Tracing" not in line]
     assert (refused.returncode, len(said) <= 2) == (1, True), refused
     assert f"127.0.0.1:{PORT}" in said[0]
     saw(said[0])

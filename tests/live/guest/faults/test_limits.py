@@ -16,7 +16,14 @@ import pytest
 
 from tests.live.guest.faults.leftovers import nothing_left
 from tests.live.guest.faults.watched import Daemon, daemon, fork
-from tests.live.guest.programs import FORKTRACE, PATIENCE, Forktrace, scrape, wait_until
+from tests.live.guest.programs import (
+    FORKTRACE,
+    PATIENCE,
+    Forktrace,
+    scrape,
+    wait_until,
+    words_of,
+)
 from tests.live.guest.storms import fork_storm
 
 PORT = 19480
@@ -117,7 +124,7 @@ def test_too_little_memory_to_start_leaves_nothing(
     assert "Traceback" not in ended.stderr
     assert ended.returncode in (0, 1, -signal.SIGKILL), ended
     if ended.returncode == 1:
-        assert len(ended.stderr.splitlines()) <= 2, ended
+        assert len(words_of(ended.stderr)) <= 2, ended
     killed = " (killed)" if ended.returncode < 0 else ""
     saw(f"status {ended.returncode}{killed} {ended.stderr.partition('.')[0]}".strip())
 
@@ -140,7 +147,7 @@ def test_too_few_descriptors_to_start_is_said(saw: Callable[[str], None]) -> Non
             assert "Traceback" not in ended.stderr, (most, ended)
             assert ended.returncode in (0, 1, 3), (most, ended)
             if ended.returncode:
-                assert len(ended.stderr.splitlines()) <= 2, (most, ended)
+                assert len(words_of(ended.stderr)) <= 2, (most, ended)
             told.append(f"{most}: {ended.returncode}")
     saw(f"status by limit {', '.join(told)}")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.guest.faults.watched import daemon, fork
-from tests.live.guest.programs import run_forktrace
+from tests.live.guest.programs import run_forktrace, words_of
 
 PORT = 19490
 FORKS = 23
@@ -41,9 +41,9 @@ def test_lockdown_for_confidentiality_is_said(saw: Callable[[str], None]) -> Non
     refused = run_forktrace("run")
     assert refused.returncode == 3, refused
     assert "lockdown" in refused.stderr
-    assert len(refused.stderr.splitlines()) <= 2
+    assert len(words_of(refused.stderr)) <= 2
     told = json.loads(run_forktrace("doctor", "--json").stdout)
     (check,) = [each for each in told["checks"] if each["name"] == "lockdown"]
     assert not check["ok"]
     assert not told["can_trace"]
-    saw(f"{refused.stderr.splitlines()[0]} {check['fix']}")
+    saw(f"{words_of(refused.stderr)[0]} {check['fix']}")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.live.guest.faults.watched import OK, daemon, fork
-from tests.live.guest.programs import Forktrace, growth, wait_until
+from tests.live.guest.programs import PATIENCE, Forktrace, growth, wait_until
 
 pytestmark = pytest.mark.thorough
 
@@ -60,7 +60,7 @@ def test_forks_of_a_32_bit_process_are_told(
     program.write_bytes(elf32(FORKS))
     program.chmod(0o755)
     running = subprocess.Popen([program])
-    assert running.wait(60) == 0
+    assert running.wait(PATIENCE) == 0
     told = forks_by(trace, running.pid, FORKS)
     assert {fork["comm"] for fork in told} == {"forks32"}
     assert all(fork["vmas"]["copy"] > 0 for fork in told)
@@ -94,7 +94,7 @@ def test_forks_in_other_namespaces_are_told_with_the_hosts_pids(
     wait_until(lambda: children.read_text().strip())
     inner = int(children.read_text())
     told = forks_by(trace, inner, FORKS)
-    running.communicate(b"\n", timeout=60)
+    running.communicate(b"\n", timeout=PATIENCE)
     assert {fork["comm"] for fork in told} == {"dash"}
     saw(f"{len(told)} forks of {FORKS} by pid {inner}, which is 1 of its own")
 

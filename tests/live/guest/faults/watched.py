@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from forktrace.kinds import fork_once
-from tests.live.guest.programs import Forktrace, Samples, growth, scrape
+from tests.live.guest.programs import Forktrace, Samples, growth, scrape, words_of
 
 OK = {"outcome": "ok"}
 
@@ -28,7 +28,7 @@ class Daemon(Forktrace):
 
     def warnings(self, about: str) -> list[str]:
         """Return what it warned of that names this."""
-        said = self.errors().splitlines()
+        said = words_of(self.errors())
         return [line for line in said if "warning" in line and about in line]
 
     def value(self, name: str, **labels: str) -> float:

@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 from forktrace.model import Fork
 from forktrace.report.study import Study
 from forktrace.views.html.page import page
+from tests.patience import PATIENCE
 from tests.unit.recording.samples import MS, fork
 from tests.unit.views.html.parts import Parts
 from tests.unit.views.samples import study_of
@@ -91,7 +92,7 @@ def test_a_browser_draws_it_without_complaint(
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=True,
     )
     assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
