@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 EXIT_FAILED = 1
 """Something went wrong at run time."""
 
@@ -10,6 +12,14 @@ EXIT_USAGE = 2
 
 EXIT_UNSUPPORTED = 3
 """This host or kernel cannot do what was asked."""
+
+
+SHORT_OF = {
+    errno.EMFILE: "Raise its limit of open files: ulimit -n, or LimitNOFILE in a unit.",
+    errno.ENFILE: "Raise the host's limit of open files: sysctl fs.file-max.",
+    errno.ENOMEM: "Free some memory, or raise memory.max of the cgroup.",
+}
+"""What a process may lack today and have tomorrow, and what to do about it."""
 
 
 class ForktraceError(Exception):

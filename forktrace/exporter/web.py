@@ -12,6 +12,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -26,7 +27,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from forktrace import __version__
-from forktrace.errors import ForktraceError
+from forktrace.errors import SHORT_OF, ForktraceError
 from forktrace.exporter.basicauth import BasicAuth
 from forktrace.exporter.connections import ANSWER_SECONDS, Connections
 from forktrace.exporter.ratelimit import TokenBucket
@@ -130,7 +131,12 @@ class _HttpServer(ThreadingMixIn, TCPServer):
         self.renders = Turns(_RENDERS_AT_ONCE)
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        connection, address = super().get_request()
+        try:
+            connection, address = super().get_request()
+        except OSError as error:
+            if error.errno in SHORT_OF:  # the connection waits, and asks again at once
+                time.sleep(_LOOK_AROUND_SECONDS)
+            raise
         context = self.config.now().tls
         if context:
             # The handshake waits for the client, so it is left to the thread.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forktrace import libbpf
-from forktrace.errors import ForktraceError, Unsupported
+from forktrace.errors import SHORT_OF, ForktraceError, Unsupported
 
 _KPROBE_PMU = Path("/sys/bus/event_source/devices/kprobe")
 _PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
@@ -157,19 +157,11 @@ def _perf_event_open(attr: _PerfEventAttr) -> int:
     return fd
 
 
-_SHORT_OF = {
-    errno.EMFILE: "Raise its limit of open files: ulimit -n, or LimitNOFILE in a unit.",
-    errno.ENFILE: "Raise the host's limit of open files: sysctl fs.file-max.",
-    errno.ENOMEM: "Free some memory, or raise memory.max of the cgroup.",
-}
-"""What a process may lack today, and have tomorrow."""
-
-
 def _refusal(what: str, error: OSError, advice: str) -> ForktraceError:
     """Tell what this kernel does not do from what cannot be done at this moment."""
-    if error.errno in _SHORT_OF:
+    if error.errno in SHORT_OF:
         return ForktraceError(
-            f"No room for {what}: {error.strerror}.", _SHORT_OF[error.errno]
+            f"No room for {what}: {error.strerror}.", SHORT_OF[error.errno]
         )
     if error.errno == errno.ENOENT and error.filename:
         return Unsupported("This kernel has no kprobes.", advice)

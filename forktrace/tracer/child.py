@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeVar
 
 from forktrace import patience, privileges
-from forktrace.errors import ForktraceError
+from forktrace.errors import SHORT_OF, ForktraceError, Unsupported
 
 Result = TypeVar("Result")
 Work = Callable[[], "tuple[Result, Sequence[int]]"]
@@ -61,8 +61,21 @@ def in_child(work: Work[Result]) -> tuple[Result, list[int]]:
     answer = pickle.loads(message)
     if isinstance(answer, ForktraceError):
         answer.details = answer.details or written
-        raise answer
+        raise _for_now(answer)
     return answer, fds
+
+
+def _for_now(error: ForktraceError) -> ForktraceError:
+    """Return an error of this moment where something had run out.
+
+    A library tells that in its log only, and with the error of what failed for it.
+    """
+    said = f"{error.message} {error.details}"
+    for number, advice in SHORT_OF.items():
+        if isinstance(error, Unsupported) and os.strerror(number) in said:
+            message = f"{error.message.rstrip('.')} ({os.strerror(number)})."
+            return ForktraceError(message, advice, details=error.details)
+    return error
 
 
 def receive(ours: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:

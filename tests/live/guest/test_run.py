@@ -209,6 +209,21 @@ def test_a_window_that_cannot_open_is_counted_and_the_next_is_tried(
     assert running.stop() == 0
 
 
+@pytest.mark.parametrize("most", [8, 12, 16, 20, 24, 32])
+def test_too_few_descriptors_are_no_fault_of_the_kernel(most: int) -> None:
+    """Exit status 3 would keep systemd from ever trying again."""
+    ended = subprocess.run(
+        ["prlimit", f"--nofile={most}", *FORKTRACE, "trace", "--duration=1"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode in (0, 1), ended
+    if ended.returncode:
+        assert "Too many open files" in ended.stderr, ended
+
+
 def test_without_the_child_that_opens_probes_it_serves_on(running: Forktrace) -> None:
     (child,) = children(running.process.pid)
     wait_until(lambda: not witnessed())

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
+from socketserver import TCPServer
+from typing import Any
 
 import pytest
 
@@ -122,3 +126,29 @@ def test_a_client_that_sends_a_byte_at_a_time_is_dropped(
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
         client.recv(4096)
         wait_until(lambda: not can_send(client, b"G"))
+
+
+def test_without_descriptors_it_waits_instead_of_asking_again_and_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    accept = TCPServer.get_request
+
+    def counted(server: TCPServer) -> tuple[socket.socket, Any]:
+        asked.append(time.monotonic())
+        return accept(server)
+
+    monkeypatch.setattr(TCPServer, "get_request", counted)
+    server = start()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as client:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+        try:
+            client.connect(("127.0.0.1", server.port))
+            wait_until(lambda: len(asked) > 3)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        pauses = [later - earlier for earlier, later in zip(asked, asked[1:])]
+        client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert b" 200 " in client.recv(64)
+    assert min(pauses) > 0.2

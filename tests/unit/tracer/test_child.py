@@ -16,7 +16,7 @@ from typing import NoReturn
 import pytest
 
 from forktrace import patience
-from forktrace.errors import ForktraceError, Unsupported
+from forktrace.errors import EXIT_FAILED, ForktraceError, Unsupported
 from forktrace.tracer.child import in_child, receive
 
 
@@ -123,3 +123,14 @@ def test_a_signal_ends_the_wait_and_the_work_at_once(number: int) -> None:
     # Ends when the last holder of the pipe has ended, and that is the worker.
     waits.communicate(timeout=300)
     assert waits.returncode == -number
+
+
+def test_what_had_run_out_is_no_fault_of_the_kernel() -> None:
+    def work() -> NoReturn:
+        os.write(2, b"could not open bpf map: slots, error: Too many open files")
+        raise Unsupported("The BPF program cannot be loaded: it failed.")
+
+    with pytest.raises(ForktraceError, match=r"failed \(Too many open") as caught:
+        in_child(work)
+    assert caught.value.exit_status == EXIT_FAILED
+    assert "ulimit -n" in caught.value.advice
