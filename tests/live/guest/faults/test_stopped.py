@@ -64,7 +64,7 @@ def test_a_process_with_60000_vmas_fills_the_ring(
 ) -> None:
     path = tmp_path / "forks.gz"
     with daemon(tmp_path, PORT) as run:
-        workload = Workload("many_vmas", "--vmas", "60000", "--forks", "3")
+        workload = Workload("many_vmas", "--vmas", "60000", "--forks", "5")
         record = Forktrace(tmp_path, "record", "-o", str(path))
         try:
             before = met(run)
