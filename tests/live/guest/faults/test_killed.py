@@ -7,18 +7,28 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.live.guest.faults.leftovers import nothing_left
 from tests.live.guest.programs import FORKTRACE, PATIENCE, Forktrace, run_forktrace
-from tests.live.guest.storms import endless_storm
 
 TIMES = 50
 LATEST = 1.5
 """In times of what it takes here from a start to attached probes."""
+
+
+@contextmanager
+def forking_shell() -> Iterator[None]:
+    shell = subprocess.Popen(["/bin/sh", "-c", "while :; do (:); sleep 0.1; done"])
+    try:
+        yield
+    finally:
+        shell.kill()
+        shell.wait()
 
 
 @pytest.mark.timeout(3000)
@@ -39,7 +49,7 @@ def test_a_kill_at_any_moment_leaves_nothing(
     elsewhere.mkdir()
     chance = random.Random(TIMES)
     told: Counter[str] = Counter()
-    with nothing_left(), endless_storm():
+    with nothing_left(), forking_shell():
         began = time.monotonic()
         Forktrace(elsewhere, "trace", "--comm", "nobody").kill()
         latest = LATEST * (time.monotonic() - began)
