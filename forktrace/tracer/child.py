@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeVar
 
 from forktrace import patience, privileges
-from forktrace.errors import SHORT_OF, ForktraceError, Unsupported
+from forktrace.errors import SHORT_OF, ForktraceError
 
 Result = TypeVar("Result")
 Work = Callable[[], "tuple[Result, Sequence[int]]"]
@@ -53,10 +53,12 @@ def in_child(work: Work[Result]) -> tuple[Result, list[int]]:
         written = os.pread(log, 1 << 20, 0).decode(errors="replace")
         os.close(log)
     if not message:
-        raise ForktraceError(
-            "The process that compiles the BPF program died.",
-            "Run with --debug to see what it wrote.",
-            details=written,
+        raise _for_now(
+            ForktraceError(
+                "The process that compiles the BPF program died.",
+                "Run with --debug to see what it wrote.",
+                details=written,
+            )
         )
     answer = pickle.loads(message)
     if isinstance(answer, ForktraceError):
@@ -70,10 +72,11 @@ def _for_now(error: ForktraceError) -> ForktraceError:
 
     A library tells that in its log only, and with the error of what failed for it.
     """
-    said = f"{error.message} {error.details}"
     for number, advice in SHORT_OF.items():
-        if isinstance(error, Unsupported) and os.strerror(number) in said:
-            message = f"{error.message.rstrip('.')} ({os.strerror(number)})."
+        reason, message = os.strerror(number), error.message
+        if reason in f"{message} {error.details}":
+            if reason not in message:
+                message = f"{message.rstrip('.')} ({reason})."
             return ForktraceError(message, advice, details=error.details)
     return error
 

@@ -125,6 +125,15 @@ def test_a_signal_ends_the_wait_and_the_work_at_once(number: int) -> None:
     assert waits.returncode == -number
 
 
+def test_work_that_dies_says_what_had_run_out() -> None:
+    def work() -> NoReturn:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with pytest.raises(ForktraceError, match=r"died \(Too many open") as caught:
+        in_child(work)
+    assert "ulimit -n" in caught.value.advice
+
+
 def test_what_had_run_out_is_no_fault_of_the_kernel() -> None:
     def work() -> NoReturn:
         os.write(2, b"could not open bpf map: slots, error: Too many open files")
