@@ -24,6 +24,7 @@ MAGIC = (0xEB9F).to_bytes(2, sys.byteorder)
 """How it begins, include/uapi/linux/btf.h."""
 
 # Kinds of a BTF type, include/uapi/linux/btf.h.
+_INT, _POINTER, _ARRAY = 1, 2, 3
 _STRUCT, _UNION, _ENUM = 4, 5, 6
 _TYPEDEF, _VOLATILE, _CONST, _RESTRICT = 8, 9, 10, 11
 _TYPE_TAG, _ENUM64 = 18, 19
@@ -42,6 +43,14 @@ class _Type(NamedTuple):
     vlen: int
     bitfields: bool
     size: int
+
+
+class _Member(NamedTuple):
+    """A member: its type's id, where it lies and, of a bit field, how wide; in bits."""
+
+    target: int
+    bits: int
+    width: int
 
 
 class Btf:
@@ -95,16 +104,27 @@ class Btf:
         """Close."""
         self.close()
 
-    def offset(self, struct: str, member: str) -> int:
+    def offset(self, struct: str, member: str, size: int) -> int:
         """Return where ``member`` lies in ``struct``, in bytes.
 
-        Looks through anonymous structs and unions. Raises Unsupported when this
-        kernel has no such struct or member (or it is a bit field).
+        The member has to be a number or pointer of ``size`` bytes, or a struct that
+        holds one and nothing else, as atomic_long_t and vma_flags_t do. Looks through
+        anonymous structs and unions. Raises Unsupported when this kernel has no such
+        struct or member, or the member is something else.
         """
-        bits = self._member_bits(struct, member)
-        if bits is None or bits % 8:
+        number = self._find(struct, _STRUCT)
+        found = None if number is None else self._search(number, member, set())
+        if found is None:
             raise Unsupported(f"this kernel has no member {member} in struct {struct}")
-        return bits // 8
+        bit_field = found.width or found.bits % 8
+        real = None if bit_field else self._scalar_size(found.target)
+        if real != size:
+            what = f"a number of {real} bytes" if real else "no plain number"
+            raise Unsupported(
+                f"member {member} of struct {struct} is "
+                f"{'a bit field' if bit_field else what}, not a number of {size} bytes"
+            )
+        return found.bits // 8
 
     def enum_values(self, prefix: str, suffix: str = "") -> dict[str, int]:
         """Return every enumerator whose name starts and ends so, with its value.
@@ -152,12 +172,8 @@ class Btf:
 
     # -- members -------------------------------------------------------------
 
-    def _member_bits(self, struct: str, member: str) -> int | None:
-        number = self._find(struct, _STRUCT)
-        return None if number is None else self._search(number, member, set())
-
-    def _search(self, number: int, member: str, searched: set[int]) -> int | None:
-        """Return the bit offset of ``member`` in a struct or union, or None."""
+    def _search(self, number: int, member: str, searched: set[int]) -> _Member | None:
+        """Return ``member`` of a struct or union, or None."""
         # Types may hold each other in a circle, or the same one many times.
         if number in searched or len(searched) > _MOST_INNER:
             return None
@@ -167,19 +183,51 @@ class Btf:
             return self._search(found.size, member, searched)
         if found.kind not in (_STRUCT, _UNION):
             return None
-        base = found.address + _SIZE_OF_TYPE
-        words = (ctypes.c_uint32 * (3 * found.vlen)).from_address(base)
-        for i in range(found.vlen):
-            name_off, target, where = words[3 * i : 3 * i + 3]
-            # A struct with bit fields keeps a field's width in the top byte.
-            where &= 0xFFFFFF if found.bitfields else 0xFFFFFFFF
+        for name_off, each in self._members(found):
             if name_off == 0:
-                inner = self._search(target, member, searched)
+                inner = self._search(each.target, member, searched)
                 if inner is not None:
-                    return int(where + inner)
+                    return inner._replace(bits=each.bits + inner.bits)
             elif self._name(name_off) == member:
-                return int(where)
+                return each
         return None
+
+    def _members(self, of: _Type) -> Iterator[tuple[int, _Member]]:
+        """Yield each member of a struct or union, and where its name is."""
+        words = self._words(of, 3 * of.vlen)
+        for i in range(0, len(words), 3):
+            name_off, target, bits = words[i : i + 3]
+            # A struct with bit fields keeps a field's width in the top byte.
+            width = bits >> 24 if of.bitfields else 0
+            yield name_off, _Member(target, bits & 0xFFFFFF if width else bits, width)
+
+    def _scalar_size(self, number: int, depth: int = 0) -> int | None:
+        """Return the bytes of a number or pointer, or of what holds only such a one."""
+        found = self._type(number)
+        inside = None
+        if found.kind == _POINTER:
+            return ctypes.sizeof(ctypes.c_void_p)
+        if found.kind in (_ENUM, _ENUM64):
+            return found.size
+        if found.kind == _INT:
+            bits = self._words(found, 1)[0] & 0xFF
+            return found.size if bits == 8 * found.size else None
+        if found.kind in _QUALIFIERS:
+            inside = found.size
+        elif found.kind == _ARRAY:
+            inside, _, count = self._words(found, 3)  # struct btf_array
+            inside = inside if count == 1 else None
+        elif found.kind in (_STRUCT, _UNION) and found.vlen == 1:
+            _, only = next(self._members(found))
+            inside = None if only.width else only.target
+        if inside is None or depth > _MOST_INNER:
+            return None
+        return self._scalar_size(inside, depth + 1)
+
+    @staticmethod
+    def _words(of: _Type, count: int) -> list[int]:
+        """Return what follows the head of a type."""
+        return list((ctypes.c_uint32 * count).from_address(of.address + _SIZE_OF_TYPE))
 
     # -- enums ---------------------------------------------------------------
 

@@ -124,8 +124,8 @@ def read_decision(
     ]
     try:
         layout = Layout(
-            btf.offset("vm_area_struct", "vm_flags"),
-            btf.offset("vm_area_struct", "anon_vma"),
+            btf.offset("vm_area_struct", "vm_flags", 8),
+            btf.offset("vm_area_struct", "anon_vma", 8),
         )
     except Unsupported as error:
         raise Undecodable(error.message) from None

@@ -9,18 +9,19 @@ from forktrace.kernel.rule import Rule
 from forktrace.tracer.layout import BUCKET_BOUNDS_NS, Layout
 
 _OFFSETS = {
-    "OFF_CLONE_FLAGS": ("kernel_clone_args", "flags"),
-    "OFF_TASK_PID": ("task_struct", "pid"),
-    "OFF_TASK_MM": ("task_struct", "mm"),
-    "OFF_TASK_START_TIME": ("task_struct", "start_time"),
-    "OFF_MM_MAP_COUNT": ("mm_struct", "map_count"),
-    "OFF_MM_PGTABLES_BYTES": ("mm_struct", "pgtables_bytes"),
-    "OFF_VMA_START": ("vm_area_struct", "vm_start"),
-    "OFF_VMA_END": ("vm_area_struct", "vm_end"),
-    "OFF_VMA_MM": ("vm_area_struct", "vm_mm"),
-    "OFF_VMA_FLAGS": ("vm_area_struct", "vm_flags"),
-    "OFF_VMA_ANON_VMA": ("vm_area_struct", "anon_vma"),
+    "OFF_CLONE_FLAGS": ("kernel_clone_args", "flags", 8),
+    "OFF_TASK_PID": ("task_struct", "pid", 4),
+    "OFF_TASK_MM": ("task_struct", "mm", 8),
+    "OFF_TASK_START_TIME": ("task_struct", "start_time", 8),
+    "OFF_MM_MAP_COUNT": ("mm_struct", "map_count", 4),
+    "OFF_MM_PGTABLES_BYTES": ("mm_struct", "pgtables_bytes", 8),
+    "OFF_VMA_START": ("vm_area_struct", "vm_start", 8),
+    "OFF_VMA_END": ("vm_area_struct", "vm_end", 8),
+    "OFF_VMA_MM": ("vm_area_struct", "vm_mm", 8),
+    "OFF_VMA_FLAGS": ("vm_area_struct", "vm_flags", 8),
+    "OFF_VMA_ANON_VMA": ("vm_area_struct", "anon_vma", 8),
 }
+"""Struct, member, and the bytes that the program reads of it."""
 
 
 def macros(
@@ -31,8 +32,8 @@ def macros(
     ``ways`` are those of following copy_page_range() that it is compiled for.
     """
     defined = {
-        name: str(btf.offset(struct, member))
-        for name, (struct, member) in _OFFSETS.items()
+        name: str(btf.offset(struct, member, size))
+        for name, (struct, member, size) in _OFFSETS.items()
     }
     defined["DST_MASK"] = f"{rule.dst_mask:#x}ULL"
     defined["SRC_MASK"] = f"{rule.src_mask:#x}ULL"

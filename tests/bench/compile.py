@@ -33,7 +33,7 @@ def load_with(headers: Path) -> Callable[..., program.Loaded]:
     original = program.load
     offsets = {
         name: f"#define {name} __builtin_offsetof(struct {struct}, {member})"
-        for name, (struct, member) in macros._OFFSETS.items()
+        for name, (struct, member, _) in macros._OFFSETS.items()
     }
 
     def load(

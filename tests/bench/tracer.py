@@ -24,7 +24,7 @@ def main() -> None:
     options = parser.parse_args()
     with Session(attach=options.attach, decision="rule") as session:
         with Btf.of_running_kernel() as btf:
-            offset = btf.offset("mm_struct", "pgtables_bytes")
+            offset = btf.offset("mm_struct", "pgtables_bytes", 8)
         say({"mask": session.kernel.rule.mask, "offset": offset})
         sys.stdin.read()
         session.detach()

@@ -68,7 +68,7 @@ def _btf(data: bytes) -> None:
         for name, members in _MEMBERS.items():
             for member in members:
                 try:
-                    btf.offset(name, member)
+                    btf.offset(name, member, 8)
                 except ForktraceError:
                     continue
         rule_from_btf(btf, "7.3.4")

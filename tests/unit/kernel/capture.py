@@ -28,7 +28,7 @@ def main() -> None:
         functions[symbol.name] = {"address": symbol.address, "code": code.hex()}
     with Btf.of_running_kernel() as btf:
         layout = {
-            name: btf.offset("vm_area_struct", name)
+            name: btf.offset("vm_area_struct", name, 8)
             for name in ("vm_flags", "anon_vma")
         }
         bits = btf.enum_values("VMA_", "_BIT")

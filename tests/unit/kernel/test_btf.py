@@ -23,22 +23,43 @@ def btf() -> Iterator[Btf]:
 
 class TestThisKernel:
     def test_the_vma_begins_with_its_bounds(self, btf: Btf) -> None:
-        assert btf.offset("vm_area_struct", "vm_start") == 0
-        assert btf.offset("vm_area_struct", "vm_end") == 8
+        assert btf.offset("vm_area_struct", "vm_start", 8) == 0
+        assert btf.offset("vm_area_struct", "vm_end", 8) == 8
 
     def test_members_inside_anonymous_ones_are_found(self, btf: Btf) -> None:
         """mm_struct is one anonymous struct; vm_flags lies in a union."""
-        assert btf.offset("vm_area_struct", "vm_flags") > 8
-        assert btf.offset("mm_struct", "pgtables_bytes") > 0
-        assert btf.offset("mm_struct", "map_count") != btf.offset(
-            "mm_struct", "pgtables_bytes"
+        assert btf.offset("vm_area_struct", "vm_flags", 8) > 8
+        assert btf.offset("mm_struct", "pgtables_bytes", 8) > 0
+        assert btf.offset("mm_struct", "map_count", 4) != btf.offset(
+            "mm_struct", "pgtables_bytes", 8
         )
+
+    @pytest.mark.parametrize(
+        ("struct", "member", "size", "what"),
+        [
+            ("mm_struct", "map_count", 8, "is a number of 4 bytes"),
+            ("task_struct", "comm", 8, "is no plain number"),
+            ("vm_area_struct", "vm_page_prot", 4, "is a number of 8 bytes"),
+            ("mm_struct", "mmap_lock", 8, "is no plain number"),
+            ("task_struct", "in_execve", 1, "is a bit field"),
+        ],
+    )
+    def test_a_member_of_another_kind_is_not_taken_for_a_number(
+        self, btf: Btf, struct: str, member: str, size: int, what: str
+    ) -> None:
+        with pytest.raises(Unsupported, match=f"{member} of struct {struct} {what}"):
+            btf.offset(struct, member, size)
+
+    def test_a_struct_around_one_number_is_that_number(self, btf: Btf) -> None:
+        """mm->pgtables_bytes is an atomic_long_t, vma->vm_page_prot a pgprot_t."""
+        assert btf.offset("mm_struct", "pgtables_bytes", 8)
+        assert btf.offset("vm_area_struct", "vm_page_prot", 8)
 
     def test_what_is_missing_is_named(self, btf: Btf) -> None:
         with pytest.raises(Unsupported, match="vm_nonsense"):
-            btf.offset("vm_area_struct", "vm_nonsense")
+            btf.offset("vm_area_struct", "vm_nonsense", 8)
         with pytest.raises(Unsupported, match="no_such_struct"):
-            btf.offset("no_such_struct", "vm_flags")
+            btf.offset("no_such_struct", "vm_flags", 8)
 
     def test_enumerators(self, btf: Btf) -> None:
         found = btf.enum_values("BPF_PROG_TYPE_")

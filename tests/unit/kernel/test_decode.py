@@ -168,7 +168,7 @@ class TestBrokenCode:
 class FakeBtf:
     """Offsets alone: what ``read_decision`` asks of BTF."""
 
-    def offset(self, struct: str, member: str) -> int:
+    def offset(self, struct: str, member: str, size: int) -> int:
         return {"vm_flags": FLAGS, "anon_vma": ANON}[member]
 
 

@@ -50,7 +50,7 @@ class FakeBtf:
     def enum_values(self, prefix: str, suffix: str = "") -> dict[str, int]:
         return dict(self._bits)
 
-    def offset(self, struct: str, member: str) -> int:
+    def offset(self, struct: str, member: str, size: int) -> int:
         return int(getattr(self._layout, member))
 
 
