@@ -28,7 +28,7 @@ from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from forktrace import __version__
 from forktrace.errors import SHORT_OF, ForktraceError
-from forktrace.exporter.basicauth import BasicAuth
+from forktrace.exporter.basicauth import BasicAuth, Busy
 from forktrace.exporter.connections import ANSWER_SECONDS, Connections
 from forktrace.exporter.ratelimit import TokenBucket
 from forktrace.exporter.tls import has_allowed_san
@@ -214,8 +214,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET, HEAD"})
         elif self._has_body():
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        elif not self._is_authorized():
-            self._refuse(HTTPStatus.UNAUTHORIZED, _CHALLENGE)
+        elif self._refuses_user():
+            return False
         elif not self.server.bucket.take(self.server.config.now().rate_limit):
             self._refuse(HTTPStatus.TOO_MANY_REQUESTS)
         else:
@@ -327,11 +327,18 @@ class _Handler(BaseHTTPRequestHandler):
                 if not self.head.read1(4096):
                     break
 
-    def _is_authorized(self) -> bool:
+    def _refuses_user(self) -> bool:
+        """Answer a request that no user of the configuration makes; tell if it was."""
         users = self.server.config.now().users
-        if not users:
-            return True
-        return self.server.basic_auth.allows(users, self.headers.get("Authorization"))
+        given = self.headers.get("Authorization")
+        try:
+            if not users or self.server.basic_auth.allows(users, given):
+                return False
+        except Busy:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "1"})
+        else:
+            self._refuse(HTTPStatus.UNAUTHORIZED, _CHALLENGE)
+        return True
 
 
 def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import resource
 import socket
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from http.client import HTTPException
 from pathlib import Path
 from socketserver import TCPServer
 from typing import Any
 
 import pytest
 
-from forktrace.exporter import connections
+from forktrace.exporter import basicauth, connections
 from tests.patience import wait_until
 from tests.unit.clocks import StoppedClock
 from tests.unit.exporter.clients import Start, ask, curl, needs_curl, raw, talk
+
+HASH = "$2b$10$" + 53 * "."
 
 
 def resident_kb() -> int:
@@ -152,3 +156,39 @@ def test_without_descriptors_it_waits_instead_of_asking_again_and_again(
         client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
         assert b" 200 " in client.recv(64)
     assert min(pauses) > 0.2
+
+
+def test_wrong_passwords_keep_no_known_user_waiting(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the check of the first wrong one has not even ended."""
+    go_on = threading.Event()
+
+    def check(password: bytes, _stored: str) -> bool:
+        return password == b"secret" or not go_on.wait(600)
+
+    monkeypatch.setattr(basicauth, "_matches", check)
+    config = tmp_path / "web.yml"
+    config.write_text(f"basic_auth_users:\n  prometheus: {HASH}\n")
+    server = start(config)
+    statuses: list[int] = []
+
+    def scrape(password: str) -> int:
+        credentials = base64.b64encode(f"prometheus:{password}".encode()).decode()
+        return ask(server, "/metrics", Authorization=f"Basic {credentials}")[0].status
+
+    def attack(number: int) -> None:
+        with suppress(OSError, HTTPException):  # no room for one more connection
+            statuses.append(scrape(f"wrong {number}"))
+
+    assert scrape("secret") == 200
+    attackers = [threading.Thread(target=attack, args=(n,)) for n in range(80)]
+    for each in attackers:
+        each.start()
+    wait_until(lambda: 503 in statuses)
+    assert [scrape("secret") for _ in range(5)] == [200] * 5
+    assert 401 not in statuses
+    go_on.set()
+    for each in attackers:
+        each.join()
+    assert set(statuses) <= {401, 503}
