@@ -46,24 +46,26 @@ class WriteError(OSError):
 def check_place(path: Path) -> None:
     """Raise UsageError if a recording must not be written to ``path``.
 
-    What is there becomes ``path``.old, so both have to be recordings, or empty.
+    What is there has to be a recording, or empty. It will be moved, see ``_old``.
     """
     if not path.parent.is_dir():
         raise UsageError(
             f"There is no folder {path.parent}.", "Make it, or name another."
         )
     _check_file(path)
-    if not path.exists() or not path.stat().st_size:
-        return
-    old = _old(path)
-    _check_file(old)
-    if old.exists() and old.samefile(path):
-        raise UsageError(f"{path} and {old} are the same file.", "Name another file.")
 
 
 def _old(path: Path) -> Path:
-    """Return where to a recording is moved when another takes its place."""
-    return path.with_name(f"{path.name}.old")
+    """Return where a recording is moved to when another takes its place.
+
+    That is ``path``.old, or ``path``.old.2 and so on: nothing is ever replaced.
+    """
+    names = (f"{path.name}.old", *(f"{path.name}.old.{n}" for n in range(2, 1000)))
+    for name in names:
+        old = path.with_name(name)
+        if not os.path.lexists(old):
+            return old
+    raise UsageError(f"There are too many older recordings of {path}.", "Remove some.")
 
 
 def _check_file(path: Path) -> None:
@@ -140,7 +142,10 @@ class Writer:
         max_bytes: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Create the file, only for its owner; one that exists becomes ``path``.old."""
+        """Create the file, only for its owner; one that exists is moved, see ``moved``.
+
+        Raises UsageError for a place where no recording may be written.
+        """
         check_place(path)
         self.path = path
         self.moved: Path | None = None

@@ -14,12 +14,13 @@ from forktrace.report.aggregate import Aggregator
 from forktrace.report.study import CUT_OFF, Study
 from forktrace.views import report as view
 from forktrace.views.colour import print_lines
+from forktrace.views.html import PAGE_START
 
 
 def report(path: Path, *, as_json: bool, html: Path | None) -> int:
     """Print the report, or write it as HTML; return the exit status."""
-    if html and html.exists() and path.exists() and html.samefile(path):
-        raise UsageError(f"{html} is the recording itself.", "Name another file.")
+    if html:
+        _check_page(html)
     study = read(path)
     for said in _missing(path, study):
         print(f"forktrace: {said}", file=sys.stderr)
@@ -58,14 +59,40 @@ def _width() -> int:
     return max(80, min(110, shutil.get_terminal_size((80, 24)).columns)) - 1
 
 
+def _check_page(path: Path) -> None:
+    """Raise UsageError if what is at ``path`` is no page of an earlier report."""
+    if not path.is_file() or not path.stat().st_size:
+        return
+    with path.open("rb") as file:
+        if PAGE_START.encode() not in file.read(1024):
+            raise UsageError(
+                f"{path} exists and is no page that forktrace wrote.",
+                "Name another file.",
+            )
+
+
 def _write_page(study: Study, path: Path) -> None:
     # Only here: plotly takes a while to import.
     from forktrace.views.html.page import page  # noqa: PLC0415
 
     try:
-        path.write_text(page(study), encoding="utf-8")
+        if path.exists() and not path.is_file():  # /dev/stdout
+            path.write_text(page(study), encoding="utf-8")
+        else:
+            _replace(path.resolve(), page(study))
     except OSError as error:
         raise ForktraceError(
             f"Writing {path} failed: {error.strerror}.", "Name a file elsewhere."
         ) from None
     print(f"Wrote {path}; open it in a browser.", file=sys.stderr)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file, which stays what it was if that fails."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

@@ -13,6 +13,7 @@ from forktrace import __version__
 from forktrace.report.study import Study
 from forktrace.text import printable
 from forktrace.views import plots
+from forktrace.views.html import PAGE_START
 from forktrace.views.html.facts import facts
 from forktrace.views.html.sections import sections
 from forktrace.views.html.summary import summary
@@ -27,10 +28,7 @@ def page(study: Study) -> str:
     """Return the whole page."""
     drawn = _plots(study)
     title = f"Forks on {printable(study.header.host)}"
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
+    return f"""{PAGE_START}
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -146,3 +148,41 @@ def test_lines_too_long_to_be_read_are_told(
         "forktrace: 1 line was left out: "
         "longer than any that forktrace record writes.\n"
     )
+
+
+def test_a_page_takes_the_place_of_a_page_and_of_nothing_else(tmp_path: Path) -> None:
+    recording, other = write(tmp_path / "r"), write(tmp_path / "s")
+    thesis = tmp_path / "thesis.html"
+    thesis.write_text("<!DOCTYPE html>my thesis")
+    for path in (recording, other, thesis):
+        before = path.read_bytes()
+        answer = report(recording, "--html", path)
+        assert answer.returncode == 2
+        assert "is no page that forktrace wrote" in answer.stderr
+        assert path.read_bytes() == before
+    for _ in range(2):
+        assert report(recording, "--html", tmp_path / "page.html").returncode == 0
+
+
+def test_a_page_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    """A limit on the size of files stands for a full disk."""
+    recording, page = write(tmp_path / "r"), tmp_path / "page.html"
+    report(recording, "--html", page)
+    before, files = page.read_bytes(), sorted(os.listdir(tmp_path))
+    with small_files():
+        answer = report(recording, "--html", page)
+    assert answer.returncode == 1
+    assert "File too large" in answer.stderr
+    assert page.read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == files
+
+
+@contextmanager
+def small_files() -> Iterator[None]:
+    """Let no process that is started write more than 64 KiB to a file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
