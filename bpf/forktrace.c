@@ -45,6 +45,7 @@
 #define SLOTLESS 8192
 #define COMMS 2048 /* a power of two */
 #define COMM_PROBES 8
+#define CHOICES 16
 
 enum lost { LOST_FORK_SLOT, LOST_FORK_ENTRY, LOST_FORK_CHILD, LOST_FORK_OUTCOME,
 	    LOST_FORK_RETURN, LOST_COPY, LOST_COPY_ENTRY, LOST_COPY_RETURN,
@@ -169,11 +170,12 @@ struct config {
 	u32 observe; /* enum source */
 	u32 events;
 	u32 details;
-	u32 pid;    /* 0: every process */
+	u32 pids;    /* how many of each choice there are; 0: no choice */
+	u32 comms;
+	u32 cgroups; /* those of the map: in one of them, or below it */
 	u64 event_gap_ns; /* at least so long between two events */
-	char comm[16];
-	u32 comm_set;
-	u32 cgroup; /* only forks in the cgroup of that map, or below it */
+	u32 pid[CHOICES];
+	char comm[CHOICES][16];
 	u32 counting; /* whether every probe is there: only then is a fork without a
 		       * slot one that was missed */
 	u32 way; /* enum way */
@@ -198,7 +200,7 @@ BPF_HASH(slot_owners, int, u8, SLOTS);
 BPF_HASH(slotless, u64, u8, SLOTLESS);
 BPF_F_TABLE("array", int, struct totals, totals, 1, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", int, struct config, config, 1, BPF_F_MMAPABLE);
-BPF_CGROUP_ARRAY(cgroup, 1);
+BPF_CGROUP_ARRAY(cgroup, CHOICES);
 /* By hash of the name; one more for all the names that found no place. */
 BPF_F_TABLE("array", int, struct comm_cost, comms, COMMS + 1, BPF_F_MMAPABLE);
 /* Which of them are taken, as for the slots. */
@@ -304,11 +306,39 @@ static __always_inline bool same_comm(const char *a, const char *b)
 	return *(u64 *)a == *(u64 *)b && *(u64 *)(a + 8) == *(u64 *)(b + 8);
 }
 
+/* Whether a fork is among those asked for: one loop for each choice, as the verifier
+ * follows every combination of what a loop may find. */
+static __always_inline bool chosen_pid(struct fork_slot *slot, struct config *want)
+{
+	ROLLED
+	for (int i = 0; i < CHOICES && i < want->pids; i++)
+		if (want->pid[i] == slot->pid)
+			return true;
+	return !want->pids;
+}
+
+static __always_inline bool chosen_comm(struct fork_slot *slot, struct config *want)
+{
+	ROLLED
+	for (int i = 0; i < CHOICES && i < want->comms; i++)
+		if (same_comm(want->comm[i], slot->comm))
+			return true;
+	return !want->comms;
+}
+
+static __always_inline bool chosen_cgroup(struct config *want)
+{
+	ROLLED
+	for (int i = 0; i < CHOICES && i < want->cgroups; i++)
+		if (cgroup.check_current_task(i) > 0)
+			return true;
+	return !want->cgroups;
+}
+
 static __always_inline void choose(struct fork_slot *slot, struct config *want)
 {
-	slot->wanted = want->events && (!want->pid || want->pid == slot->pid) &&
-		       (!want->comm_set || same_comm(want->comm, slot->comm)) &&
-		       (!want->cgroup || cgroup.check_current_task(0) > 0);
+	slot->wanted = want->events && chosen_pid(slot, want) &&
+		       chosen_comm(slot, want) && chosen_cgroup(want);
 	slot->details = slot->wanted && want->details;
 	slot->observe = want->observe;
 }

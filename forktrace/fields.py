@@ -35,6 +35,16 @@ def number_of(record: Mapping[str, Any], key: str) -> int:
     return value
 
 
+def numbers_of(record: Mapping[str, Any], key: str) -> tuple[int, ...]:
+    """Return a list of whole numbers, or raise ValueError."""
+    return tuple(number_of({key: each}, key) for each in record[key])
+
+
+def texts_of(record: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Return a list of texts, or raise ValueError."""
+    return tuple(text_of({key: each}, key) for each in record[key])
+
+
 def hex_of(record: Mapping[str, Any], key: str) -> int:
     """Return an address or flags written in hex, or raise ValueError."""
     value = int(text_of(record, key), 16)

@@ -62,11 +62,11 @@ def attach_trampoline(program: int) -> int:
     return _call("bpf_raw_tracepoint_open", None, program)
 
 
-def put_descriptor(fd: int, descriptor: int) -> None:
-    """Make a file descriptor element 0 of a map that holds such, as of cgroups."""
-    zero, value = ctypes.c_uint32(0), ctypes.c_uint32(descriptor)
+def put_descriptor(fd: int, index: int, descriptor: int) -> None:
+    """Make a file descriptor an element of a map that holds such, as of cgroups."""
+    key, value = ctypes.c_uint32(index), ctypes.c_uint32(descriptor)
     any_flags = ctypes.c_uint64(0)
-    _call("bpf_map_update_elem", fd, ctypes.byref(zero), ctypes.byref(value), any_flags)
+    _call("bpf_map_update_elem", fd, ctypes.byref(key), ctypes.byref(value), any_flags)
 
 
 class MappedArray:

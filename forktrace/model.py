@@ -22,7 +22,8 @@ ANON_VMA = "anon_vma"
 """Name of the trigger when no bit of the rule was set and only an anon_vma was."""
 
 Decision = Literal["copy", "skip", "dontcopy", "wipeonfork"]
-Source = Literal["return", "branch", "rule"]
+Source = Literal["return", "branch", "rule", "proc"]
+"""Who told a decision; ``proc`` are DONTCOPY and WIPEONFORK VMAs, read from /proc."""
 Outcome = Literal["ok", "failed"]
 
 
@@ -227,6 +228,25 @@ class Fork:
             triggers=tuple(map(TriggerCost.from_json, record["triggers"])),
             details=None if details is None else tuple(map(Vma.from_json, details)),
         )
+
+
+@dataclass
+class Sums:
+    """What some forks did, added up one by one."""
+
+    forks: int = 0
+    failed: int = 0
+    duration_ns: int = 0
+    copy_ns: int = 0
+    page_table_bytes: int = 0
+
+    def add(self, fork: Fork) -> None:
+        """Add one."""
+        self.forks += 1
+        self.failed += fork.outcome == "failed"
+        self.duration_ns += fork.duration_ns
+        self.copy_ns += fork.copy_ns
+        self.page_table_bytes += fork.page_table_bytes
 
 
 @dataclass(frozen=True)

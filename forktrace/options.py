@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import Enum
-from typing import Annotated, Optional
+from typing import Annotated, Optional, TypeVar
 
 import typer
 
+from forktrace.tracer.layout import CHOICES
+
 # include/linux/threads.h: PID_MAX_LIMIT
 MAX_PID = 4 * 1024 * 1024
+
+_T = TypeVar("_T")
 
 
 class Attach(str, Enum):
@@ -46,6 +51,13 @@ def _countable(milliseconds: float) -> float:
     return milliseconds
 
 
+def _not_too_many(chosen: Optional[Sequence[_T]]) -> tuple[_T, ...]:
+    """Refuse more than the BPF program has room for; return none as none."""
+    if chosen and len(chosen) > CHOICES:
+        raise typer.BadParameter(f"At most {CHOICES} can be given.")
+    return tuple(chosen or ())
+
+
 AttachOption = Annotated[
     Attach,
     typer.Option(help="fentry is cheaper; auto takes it where the kernel accepts it."),
@@ -65,23 +77,32 @@ DebugOption = Annotated[
     bool, typer.Option("--debug", help="Show compiler and verifier logs of a failure.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-PidOption = Annotated[
-    int,
+PidsOption = Annotated[
+    Optional[list[int]],
     typer.Option(
-        min=0,
+        "--pid",
+        min=1,
         max=MAX_PID,
-        help="Only forks by this process; 0: by all.",
+        callback=_not_too_many,
+        help="Only forks by this process. May be repeated.",
         show_default=False,
     ),
 ]
-CommOption = Annotated[
-    Optional[str],
-    typer.Option(help="Only forks by processes of this name (15 bytes count)."),
-]
-CgroupOption = Annotated[
-    Optional[str],
+CommsOption = Annotated[
+    Optional[list[str]],
     typer.Option(
-        metavar="PATH", help="Only forks in this cgroup (version 2) or below."
+        "--comm",
+        callback=_not_too_many,
+        help="Only forks by processes of this name (15 bytes count). May be repeated.",
+    ),
+]
+CgroupsOption = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--cgroup",
+        metavar="PATH",
+        callback=_not_too_many,
+        help="Only forks in this cgroup (version 2) or below. May be repeated.",
     ),
 ]
 MinDurationOption = Annotated[

@@ -12,6 +12,11 @@ def decode_comm(raw: bytes) -> str:
     return raw.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
 
 
+def encode_comm(name: str) -> bytes:
+    """Return what the kernel keeps of a process's name, without the NUL."""
+    return name.encode("utf-8", "surrogateescape")[:15]
+
+
 def encodable(text: str) -> str:
     """Return text with surrogates, as ``os.fsdecode`` makes them, written out."""
     if text.isascii():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from forktrace.model import Exec, Fork
+from forktrace.model import SCHEMA, Exec, Fork, Sums, Totals
 from forktrace.stop import Stop
 from forktrace.systemd import notify
 from forktrace.tracer.backend import AttachMode
@@ -35,10 +35,11 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Show:
-    """How forks, and children that call exec, are printed."""
+    """How forks, children that call exec, and what was lost by the end are printed."""
 
     fork: Callable[[Fork], None]
     discard: Callable[[Exec], None]
+    end: Callable[[Totals], None] = lambda totals: None
 
 
 class Discards:
@@ -90,16 +91,15 @@ def trace(
 ) -> None:
     """Trace until a bound is met or a signal comes, then say what there was."""
     discards = Discards(show.discard)
-    shown = 0
+    shown = Sums()
 
     def deliver(fork: Fork) -> None:
-        nonlocal shown
         if stop or fork.duration_ns < bounds.min_duration_ns:
             return
         show.fork(fork)
         discards.fork_shown(fork.child_pid)
-        shown += 1
-        if bounds.count and shown >= bounds.count:
+        shown.add(fork)
+        if bounds.count and shown.forks >= bounds.count:
             stop.set()
 
     with Session(attach, decision, wanted, deliver, discards.exec) as session:
@@ -113,9 +113,13 @@ def trace(
         session.detach()
         session.drain()
         totals = session.totals()
+    show.end(totals)
     sys.stdout.flush()
-    said = ["", f"{shown} forks shown.", *lines.summary(totals)]
-    print_lines(said, sys.stderr)
+    chosen = wanted.pids or wanted.comms or wanted.cgroups or bounds.min_duration_ns
+    said = [f"{shown.forks} forks shown.", *lines.summary(totals)]
+    if chosen:
+        said = lines.summary_of_some("shown", shown, totals)
+    print_lines(["", *said], sys.stderr)
 
 
 def announce(session: Session, *, audited: bool = False) -> None:
@@ -146,8 +150,13 @@ def _print_fork(fork: Fork) -> None:
     print_lines([lines.fork_line(fork), *vmas])
 
 
-def _print_json(fork: Fork) -> None:
-    print(json.dumps(fork.to_json(), separators=(",", ":")))
+def _print_json(record: Mapping[str, Any]) -> None:
+    print(json.dumps(record, separators=(",", ":")))
+
+
+def _print_losses(totals: Totals) -> None:
+    lost = {stage: count for stage, count in totals.lost.items() if count}
+    _print_json({"schema": SCHEMA, "type": "end", "lost": lost})
 
 
 def _print_discard(discard: Exec) -> None:
@@ -157,5 +166,12 @@ def _print_discard(discard: Exec) -> None:
 SHOW_LINES = Show(_print_fork, _print_discard)
 """A line a fork, its VMAs where asked for, and a line when its child calls exec."""
 
-SHOW_JSON = Show(_print_json, lambda discard: None)
-"""NDJSON: one object a fork and nothing else."""
+SHOW_JSON = Show(
+    lambda fork: _print_json(fork.to_json()),
+    lambda discard: _print_json(
+        {"schema": SCHEMA, "type": "exec", **discard.to_json()}
+    ),
+    _print_losses,
+)
+"""NDJSON: one object a fork. Other objects have a ``type``: ``exec`` for a child that
+called exec, and ``end``, the last one, which says what was lost."""

@@ -42,6 +42,7 @@ DEFAULT_MAX_COMMS = 50
 """How many process names have series of their own."""
 
 _NS = 1_000_000_000
+_SOURCES: tuple[Source, ...] = ("return", "branch", "rule")
 _RESULTS = ("agree", "disagree")
 
 Samples = Iterable[tuple[Sequence[str], float]]
@@ -254,7 +255,7 @@ def _own_health(totals: Totals, running: bool) -> Iterator[Metric]:
         ["source", "result"],
         [
             (key, totals.decision_checks.get(key, 0))
-            for key in product(get_args(Source), _RESULTS)
+            for key in product(_SOURCES, _RESULTS)
         ],
     )
     yield _counter(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from forktrace import __version__
 from forktrace.errors import EXIT_FAILED, ForktraceError, UsageError
-from forktrace.model import Exec, Fork
+from forktrace.model import Exec, Fork, Sums
 from forktrace.recording.costliest import Costliest
 from forktrace.recording.names import mapping_names
 from forktrace.recording.progress import ProgressLine
@@ -95,6 +95,7 @@ class Recorder:
         self._costliest = Costliest()
         self._discards = Discards(self._keep_exec)
         self.execs = 0
+        self.kept = Sums()
         self.ended = "stopped"
 
     def fork(self, fork: Fork) -> None:
@@ -106,6 +107,7 @@ class Recorder:
         if fork.details is not None:
             fork = self._detailed(fork)
         self._writer.add({"type": "fork", **fork.to_json()}, forks=1)
+        self.kept.add(fork)
         self._discards.fork_shown(fork.child_pid)
         if self._bounds.count and self._writer.forks >= self._bounds.count:
             self.end("count")
@@ -136,9 +138,9 @@ def record(options: Options) -> int:
     wanted = Wanted(
         events=True,
         details=options.vmas,
-        pid=options.filters.pid,
-        comm=options.filters.comm,
-        cgroup=options.filters.cgroup,
+        pids=options.filters.pids,
+        comms=options.filters.comms,
+        cgroups=options.filters.cgroups,
         self_stats=options.self_stats,
         ring_bytes=16 << 20,
     )
@@ -285,7 +287,10 @@ def _say(
 ) -> None:
     """Say on stderr what there was, and where it is."""
     totals = session.totals()
-    said = ["", *lines.summary(totals)]
+    said = lines.summary(totals)
+    if options.filters:
+        said = lines.summary_of_some("recorded", recorder.kept, totals)
+    said = ["", *said]
     if writer.moved:
         said.append(f"What was {writer.path} is now {writer.moved}.")
     why = ""

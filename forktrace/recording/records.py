@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from forktrace.fields import number_of, rfc3339, text_of, time_of
+from forktrace.fields import number_of, numbers_of, rfc3339, text_of, texts_of, time_of
 from forktrace.model import (
     SCHEMA,
     ExecDiscards,
@@ -17,7 +17,7 @@ from forktrace.model import (
 )
 
 FORMAT = "forktrace recording"
-VERSION = 1
+VERSION = 2
 """Grows when an older forktrace could no longer make sense of a recording."""
 
 
@@ -52,30 +52,40 @@ class RuleWords:
 
 @dataclass(frozen=True)
 class Filters:
-    """Which forks were recorded; what is None or 0 leaves the choice open."""
+    """Which forks were recorded; what is empty or 0 leaves the choice open."""
 
-    pid: int = 0
-    comm: str | None = None
-    cgroup: str | None = None
+    pids: tuple[int, ...] = ()
+    comms: tuple[str, ...] = ()
+    cgroups: tuple[str, ...] = ()
     min_duration_ns: int = 0
+
+    def __bool__(self) -> bool:
+        """Tell whether some forks were left out."""
+        return self != Filters()
 
     def to_json(self) -> dict[str, Any]:
         """Return the ``filters`` object."""
         return {
-            "pid": self.pid,
-            "comm": self.comm,
-            "cgroup": self.cgroup,
+            "pids": list(self.pids),
+            "comms": list(self.comms),
+            "cgroups": list(self.cgroups),
             "min_duration_ns": self.min_duration_ns,
         }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Filters:
         """Return what ``to_json`` made this of."""
-        comm, cgroup = record["comm"], record["cgroup"]
+        if "pid" in record:  # format version 1 had one of each, or none
+            record = {
+                **record,
+                "pids": [record["pid"]] if record["pid"] else [],
+                "comms": [] if record["comm"] is None else [record["comm"]],
+                "cgroups": [] if record["cgroup"] is None else [record["cgroup"]],
+            }
         return cls(
-            pid=number_of(record, "pid"),
-            comm=None if comm is None else str(comm),
-            cgroup=None if cgroup is None else str(cgroup),
+            pids=numbers_of(record, "pids"),
+            comms=texts_of(record, "comms"),
+            cgroups=texts_of(record, "cgroups"),
             min_duration_ns=number_of(record, "min_duration_ns"),
         )
 

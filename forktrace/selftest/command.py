@@ -37,7 +37,7 @@ def examine(attach: AttachMode, decision: DecisionMode) -> Report:
     """Make the VMAs, fork, and compare. Raises ForktraceError if it cannot be done."""
     forks: list[Fork] = []
     with Subject() as subject:
-        wanted = Wanted(events=True, details=True, pid=subject.ready.pid)
+        wanted = Wanted(events=True, details=True, pids=[subject.ready.pid])
         with Session(attach, decision, wanted, forks.append) as session:
             announce(session)
             forked = subject.fork(FORKS)

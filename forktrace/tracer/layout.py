@@ -54,6 +54,9 @@ FORK_EVENT = 1
 VMA_EVENT = 2
 EXEC_EVENT = 3
 COMM_LEN = 16
+CHOICES = 16
+"""How many processes, names or cgroups can be asked for at once."""
+
 OTHER = b"other"
 """What the last place of the table of names is called, which the rest share."""
 
@@ -95,11 +98,12 @@ class Config(Structure):
         ("observe", c_uint32),
         ("events", c_uint32),
         ("details", c_uint32),
-        ("pid", c_uint32),
+        ("pids", c_uint32),
+        ("comms", c_uint32),
+        ("cgroups", c_uint32),
         ("event_gap_ns", c_uint64),
-        ("comm", c_char * COMM_LEN),
-        ("comm_set", c_uint32),
-        ("cgroup", c_uint32),
+        ("pid", c_uint32 * CHOICES),
+        ("comm", c_char * COMM_LEN * CHOICES),
         ("counting", c_uint32),
         ("way", c_uint32),
     )

@@ -11,15 +11,16 @@ from typing import Any, Literal
 from forktrace import libbpf, procfs
 from forktrace.cgroups import CgroupPaths, nameless
 from forktrace.model import Exec, Fork, KernelInfo, ProgramCost, Totals
+from forktrace.text import encode_comm
 from forktrace.tracer import backend, program
 from forktrace.tracer.attach import Opener, Probes, open_kprobe
 from forktrace.tracer.backend import Attached, AttachMode
 from forktrace.tracer.copies import CopyProbes, Doubt
-from forktrace.tracer.layout import COMM_LEN, LOST_STAGES, SOURCES, WAYS, Config, Layout
+from forktrace.tracer.layout import LOST_STAGES, SOURCES, WAYS, Config, Layout
+from forktrace.tracer.left_out import with_left_out
 from forktrace.tracer.maps import Assembler, Naming, totals_of, unseen_copies, vmas_of
 from forktrace.tracer.most import Most
 from forktrace.tracer.opener import OpenerChild
-from forktrace.tracer.unseen import with_unseen
 from forktrace.tracer.witness import Witness, find_witness, require_witness
 
 DecisionMode = Literal["auto", "observe", "rule"]
@@ -32,9 +33,10 @@ _ENDING_SECONDS = 2.0
 class Wanted:
     """Which forks are sent one by one; the totals hold all of them regardless.
 
-    ``pid`` 0, ``comm`` None and ``cgroup`` None leave the choice open;
+    A fork is wanted if it is by one of ``pids``, of ``comms`` and of ``cgroups``; what
+    is empty leaves the choice open, and no one may have more than ``CHOICES``.
     ``events_a_second`` 0 sends all, otherwise a sample of at most so many.
-    ``cgroup`` takes in those below it; without ``cgroup_paths`` a fork's cgroup is
+    A cgroup takes in those below it; without ``cgroup_paths`` a fork's cgroup is
     not looked up and is called by its id. ``self_stats`` has the kernel time our own
     programs, which costs a little. ``unprivileged`` leaves to a child what is attached
     later on, so that this process needs no capability once it has started.
@@ -43,9 +45,9 @@ class Wanted:
     events: bool = False
     details: bool = False
     events_a_second: int = 0
-    pid: int = 0
-    comm: str | None = None
-    cgroup: str | None = None
+    pids: Sequence[int] = ()
+    comms: Sequence[str] = ()
+    cgroups: Sequence[str] = ()
     self_stats: bool = False
     cgroup_paths: bool = True
     ring_bytes: int = 1 << 20
@@ -75,11 +77,10 @@ class Session:
         self._wanted = wanted or Wanted()
         self._cgroups = CgroupPaths()
         # First of all, because it may be wrong usage. A thread stands for its process.
-        pid, cgroup = self._wanted.pid, self._wanted.cgroup
-        if pid:
+        if self._wanted.pids:
             procfs.require_host_pid_namespace()
-        self._pid = procfs.read_status(pid).pid if pid else 0
-        self._cgroup = self._cgroups.folder(cgroup) if cgroup else None
+        self._pids = [procfs.read_status(pid).pid for pid in self._wanted.pids]
+        self._folders = [self._cgroups.folder(name) for name in self._wanted.cgroups]
         self._probes = Probes()
         self._copies: CopyProbes | None = None
         self._witness_probes = Probes()
@@ -126,7 +127,7 @@ class Session:
             self._loaded.programs, self._programs, prepared.ways, self._open
         )
         self._listen(deliver, deliver_exec, Doubt(self._copies.missed))
-        self._choose_cgroup()
+        self._choose_cgroups()
         self.observe(decision != "rule")
         if self._wanted.self_stats:
             self._statistics = libbpf.enable_statistics()
@@ -151,14 +152,13 @@ class Session:
             return require_witness(self.kernel)
         return find_witness(self.kernel)
 
-    def _choose_cgroup(self) -> None:
-        if self._cgroup is None:
-            return
-        folder = os.open(self._cgroup, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            libbpf.put_descriptor(self._fd("cgroup"), folder)
-        finally:
-            os.close(folder)
+    def _choose_cgroups(self) -> None:
+        for index, path in enumerate(self._folders):
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                libbpf.put_descriptor(self._fd("cgroup"), index, folder)
+            finally:
+                os.close(folder)
 
     def _listen(
         self,
@@ -173,7 +173,7 @@ class Session:
             self._layout,
             self._naming,
             self._cgroups.path if self._wanted.cgroup_paths else nameless,
-            lambda fork: deliver(with_unseen(fork, names)) if ours else deliver(fork),
+            lambda fork: deliver(with_left_out(fork, names)) if ours else deliver(fork),
             deliver_exec,
             doubt.about,
         )
@@ -374,19 +374,20 @@ class Session:
     def _configure(self) -> None:
         wanted = self._wanted
         source = self.witness.source if self._observing and self.witness else "rule"
-        comm = (wanted.comm or "").encode("utf-8", "surrogateescape")[: COMM_LEN - 1]
         config = Config(
             observe=SOURCES.index(source),
             events=wanted.events,
             details=wanted.details,
-            pid=self._pid,
-            cgroup=self._cgroup is not None,
+            pids=len(self._pids),
+            comms=len(wanted.comms),
+            cgroups=len(self._folders),
             event_gap_ns=_gap_ns(wanted.events_a_second),
-            comm=comm,
-            comm_set=wanted.comm is not None,
             counting=self._counting,
             way=WAYS.index(self.attached),
         )
+        config.pid[: len(self._pids)] = self._pids
+        for index, comm in enumerate(wanted.comms):
+            config.comm[index].value = encode_comm(comm)
         self._maps["config"].write(config)
 
 

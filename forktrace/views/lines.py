@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 
-from forktrace.model import Exec, Fork, Totals, TriggerCost, Vma, VmaCounts
+from forktrace.model import Exec, Fork, Sums, Totals, TriggerCost, Vma, VmaCounts
 from forktrace.text import printable
 from forktrace.views.units import duration, size
 
@@ -70,6 +70,17 @@ def counts_words(counts: VmaCounts) -> str:
         f"{counts.copy:,} copied, {counts.skip:,} skipped, {counts.dontcopy:,} "
         f"dontcopy, {counts.wipeonfork:,} wipeonfork{unknown}"
     )
+
+
+def summary_of_some(what: str, some: Sums, totals: Totals) -> list[str]:
+    """Return what the forks that were ``what`` did, and what all of the host did."""
+    return [
+        f"{some.forks} forks {what} ({some.failed} failed): they took "
+        f"{duration(some.duration_ns)}, of which {duration(some.copy_ns)} in "
+        f"copy_page_range, for {size(some.page_table_bytes)} of page tables.",
+        "On the whole host:",
+        *summary(totals),
+    ]
 
 
 def summary(totals: Totals) -> list[str]:

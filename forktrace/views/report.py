@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -103,18 +103,22 @@ def chosen(study: Study) -> str:
     """Say which forks were recorded."""
     filters = study.header.filters
     parts = []
-    if filters.pid:
-        parts.append(f"pid {filters.pid}")
-    if filters.comm is not None:
-        parts.append(f"name {printable(filters.comm)!r}")
-    if filters.cgroup is not None:
-        parts.append(f"cgroup {printable(filters.cgroup)}")
+    if filters.pids:
+        parts.append(f"pid {_or(map(str, filters.pids))}")
+    if filters.comms:
+        parts.append(f"name {_or(repr(printable(comm)) for comm in filters.comms)}")
+    if filters.cgroups:
+        parts.append(f"cgroup {_or(map(printable, filters.cgroups))}")
     if filters.min_duration_ns:
         parts.append(f"at least {duration(filters.min_duration_ns)}")
     if not parts:
         return "Every fork was recorded."
     every = f" of {study.host.forks:,} on the host" if study.host else ""
     return f"Recorded{every}: {', '.join(parts)}."
+
+
+def _or(words: Iterable[str]) -> str:
+    return " or ".join(words)
 
 
 def span(study: Study) -> str:

@@ -47,10 +47,11 @@ class Forktrace:
         return self.process.poll() is not None
 
     def forks(self) -> list[dict[str, Any]]:
-        """Return the records printed so far by ``trace --json``."""
+        """Return the forks printed so far by ``trace --json``."""
         text = self.stdout.read_text()
         whole = text[: text.rfind("\n") + 1]
-        return [json.loads(line) for line in whole.splitlines()]
+        records = [json.loads(line) for line in whole.splitlines()]
+        return [record for record in records if "type" not in record]
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """End it as a person or systemd would; return its exit status."""

@@ -17,6 +17,7 @@ from forktrace.errors import EXIT_FAILED, EXIT_USAGE, ForktraceError
 from forktrace.model import Fork
 from forktrace.recording import reader
 from forktrace.recording.reader import Record, Recording
+from forktrace.recording.records import VERSION
 from tests.unit.recording import strategies
 from tests.unit.recording.samples import (
     DETAILED,
@@ -161,7 +162,7 @@ NO_RECORDING = {
     "gzip of deep JSON": gzip.compress(b"[" * 100_000 + b"\n"),
     "gzip of a huge line": gzip.compress(bytes(10_000_000)),
     "gzip cut in its header": gzip.compress(b"hello\n")[:5],
-    "newer": gzip.compress(lines({**HEADER.to_json(), "version": 2})),
+    "newer": gzip.compress(lines({**HEADER.to_json(), "version": VERSION + 1})),
     "odd version": gzip.compress(lines({**HEADER.to_json(), "version": "x"})),
     "header without kernel": gzip.compress(
         lines({k: v for k, v in HEADER.to_json().items() if k != "kernel"})
@@ -181,7 +182,7 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, data: bytes) -> None:
 
 def test_a_newer_format_says_who_can_read_it(tmp_path: Path) -> None:
     (tmp_path / "r").write_bytes(NO_RECORDING["newer"])
-    with pytest.raises(ForktraceError, match="version 2") as refusal:
+    with pytest.raises(ForktraceError, match=f"version {VERSION + 1}") as refusal:
         read(tmp_path / "r")
     assert "0.1.0" in refusal.value.advice
 

@@ -20,7 +20,7 @@ from forktrace.recording.records import (
 from tests.unit.exporter.samples import totals
 from tests.unit.recording.samples import HEADER, HOST, MAPPINGS, PROGRESS, SUMMARY
 
-FILTERED = replace(HEADER, filters=Filters(7, "sh\n", "/a b", 5))
+FILTERED = replace(HEADER, filters=Filters((7, 8), ("sh\n",), ("/a b",), 5))
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import re
+from math import prod
 from typing import Any
 
 import pytest
 
 from forktrace.tracer.layout import (
     BUCKET_BOUNDS_NS,
+    CHOICES,
     LOST_STAGES,
     SOURCES,
     WAYS,
@@ -26,6 +28,7 @@ LAYOUT = Layout(rule_bits=5)
 TEXT = (bpf_folder() / "forktrace.c").read_text()
 LENGTHS = {
     "16": 16,
+    "CHOICES": CHOICES,
     "ROWS": LAYOUT.rows,
     "BUCKETS": len(BUCKET_BOUNDS_NS) + 1,
     "LOST_STAGES": len(LOST_STAGES),
@@ -39,10 +42,15 @@ def members(name: str) -> list[tuple[str, int]]:
     body = re.search(rf"^struct {name} {{(.*?)^}};", TEXT, re.DOTALL | re.MULTILINE)
     assert body
     plain = re.sub(r"/\*.*?\*/", "", body[1], flags=re.DOTALL)
-    found = re.findall(r"(struct row|\w+) (\w+)(?:\[(\w+)\])?;", plain)
+    found = re.findall(r"(struct row|\w+) (\w+)((?:\[\w+\])*);", plain)
     return [
-        (member, SIZES[kind] * (LENGTHS[length] if length else 1))
-        for kind, member, length in found
+        (
+            member,
+            SIZES[kind] * prod(LENGTHS[each] for each in lengths[1:-1].split("][")),
+        )
+        if lengths
+        else (member, SIZES[kind])
+        for kind, member, lengths in found
     ]
 
 

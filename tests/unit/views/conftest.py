@@ -55,7 +55,7 @@ def evil(tmp_path: Path) -> Study:
         attach=EVIL,
         decision=EVIL,
         rule=rule,
-        filters=Filters(comm=EVIL, cgroup=EVIL),
+        filters=Filters(comms=(EVIL,), cgroups=(EVIL,)),
     )
     found = read(write(tmp_path / "r", forks, header=header))
     (dear,) = found.costliest

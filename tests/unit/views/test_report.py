@@ -101,7 +101,7 @@ def test_lines_fit_the_terminal(tmp_path: Path) -> None:
 def test_names_cannot_drive_the_terminal(tmp_path: Path) -> None:
     evil = "\x1b[2J\n\u202eevil"
     header = replace(
-        HEADER, host=evil, release=evil, filters=Filters(comm=evil, cgroup=evil)
+        HEADER, host=evil, release=evil, filters=Filters(comms=(evil,), cgroups=(evil,))
     )
     forks = [fork(0, comm=evil, cgroup=evil, trigger=evil)]
     path = write(tmp_path / "r", forks, execs=[EXEC], header=header)
@@ -110,9 +110,9 @@ def test_names_cannot_drive_the_terminal(tmp_path: Path) -> None:
 
 
 def test_what_was_filtered_is_said(tmp_path: Path) -> None:
-    filters = Filters(pid=7, comm="sh", cgroup="/a", min_duration_ns=MS)
+    filters = Filters((7, 8), ("sh",), ("/a",), min_duration_ns=MS)
     path = write(tmp_path / "r", header=replace(HEADER, filters=filters))
     assert (
-        "Recorded of 3 on the host: pid 7, name 'sh', cgroup /a, at least 1 ms."
+        "Recorded of 3 on the host: pid 7 or 8, name 'sh', cgroup /a, at least 1 ms."
         in "\n".join(lines(read(path)))
     )

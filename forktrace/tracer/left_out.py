@@ -17,7 +17,7 @@ from forktrace.procfs import SmapsVma, read_smaps
 _LAST_BIT = 63
 
 
-def with_unseen(fork: Fork, names: FlagNames) -> Fork:
+def with_left_out(fork: Fork, names: FlagNames) -> Fork:
     """Add the DONTCOPY and WIPEONFORK VMAs to ``details``, in address order.
 
     Their flags are what smaps tells, which leaves out some bits. The fork comes back
@@ -57,7 +57,7 @@ def _vma(
         flags=names.names(flags),
         anon_vma=vma.anonymous > 0,
         decision=decision,
-        source="rule",
+        source="proc",
         trigger=None,
         copy_ns=0,
         page_table_bytes=0,
