@@ -40,8 +40,8 @@ stack: .venv/ready-test  ## forktrace on a real kernel, scraped by a real Promet
 fuzz: .venv/ready-test  ## every parser of input from outside: a million inputs or half an hour each
 	@nice -n 10 $(PYTHON) -m tests.fuzz
 
-fuzz-short: .venv/ready-test  ## the same for a minute each
-	@nice -n 10 $(PYTHON) -m tests.fuzz --seconds $(FUZZ_SECONDS)
+fuzz-short: .venv/ready-test  ## for a minute each the same inputs: what fails is new in the code
+	@nice -n 10 $(PYTHON) -m tests.fuzz --seconds $(FUZZ_SECONDS) --seed 1
 
 fleet: .venv/ready-test  ## what many hosts cost a Prometheus: measured, and extrapolated
 	@$(PYTHON) -m tests.fleet

@@ -53,20 +53,27 @@ class Run:
 
 
 def run(
-    target: Target, runs: int, seconds: int, table: str = "tests.fuzz.targets"
+    target: Target,
+    runs: int,
+    seconds: int,
+    table: str = "tests.fuzz.targets",
+    seed: int = 0,
 ) -> Run:
-    """Fuzz a target for ``runs`` inputs or ``seconds``, or until one crashes it."""
+    """Fuzz a target for ``runs`` inputs or ``seconds``, or until one crashes it.
+
+    ``seed`` 0 takes other inputs each time.
+    """
     kept = CASES / target.name
     before = set(target.cases)
     kept.mkdir(exist_ok=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="forktrace-corpus-") as corpus:
-        for number, seed in enumerate(target.seeds()):
-            Path(corpus, f"seed-{number}").write_bytes(seed)
+        for number, known in enumerate(target.seeds()):
+            Path(corpus, f"seed-{number}").write_bytes(known)
         ended = subprocess.run(
             [
                 *(sys.executable, "-m", "tests.fuzz.worker", table, target.name),
-                *(f"-runs={runs}", f"-max_total_time={seconds}"),
+                *(f"-runs={runs}", f"-max_total_time={seconds}", f"-seed={seed}"),
                 *(f"-rss_limit_mb={_MOST_MEGABYTES}", f"-timeout={_SECONDS_EACH}"),
                 *(f"-max_len={_LONGEST_INPUT}", "-print_final_stats=1"),
                 *(f"-artifact_prefix={kept}/", corpus, str(kept)),
@@ -110,13 +117,14 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", metavar="TARGET")
     parser.add_argument("--runs", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=int, default=1800)
+    parser.add_argument("--seed", type=int, default=0, help="0: another each time")
     asked = parser.parse_args()
     if find_spec("atheris") is None:
         sys.exit("The fuzzer, atheris, is not there: on PyPI it is for x86-64 alone.")
     failed = False
     print(_HEADS, flush=True)
     for name in _names(asked.targets):
-        came = run(TARGETS[name], asked.runs, asked.seconds)
+        came = run(TARGETS[name], asked.runs, asked.seconds, seed=asked.seed)
         print(came.line, flush=True)
         if came.failed:
             failed = True
