@@ -177,7 +177,9 @@ def _observations(lines: Iterator[str]) -> Iterable[Observation]:
     first = next((line for line in lines if line.strip()), "")
     lines = chain([first], lines)
     if first.lstrip().startswith("{"):
-        return (_of_fork(json.loads(line)) for line in lines if line.strip())
+        records = (json.loads(line) for line in lines if line.strip())
+        # Those of trace --json that are no forks say what they are.
+        return (_of_fork(record) for record in records if "type" not in record)
     return _of_metrics(_no_more_than(_MOST_METRICS, lines))
 
 

@@ -8,7 +8,6 @@ the folder $RESULTS.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -79,7 +78,7 @@ def measure() -> Measured:
         tracing = run.said("Tracing forks on").removesuffix(" Ctrl-C to stop.")
         metrics = scrape(url)
         run.end()
-        forks = tuple(json.loads(line) for line in trace.end().splitlines())
+        forks = tuple(trace.end_and_read_forks())
     return Measured(
         kernel=kernel.release,
         tracing=tracing,

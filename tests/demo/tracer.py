@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from forktrace.errors import ForktraceError
 from tests.patience import PATIENCE
@@ -77,6 +79,16 @@ class Tracer:
             raise self._failure(f"exited with {status}")
         return self._stdout.read_text()
 
+    def end_and_read_forks(self) -> list[dict[str, Any]]:
+        """End ``trace --json`` and return the forks that it told of."""
+        return forks_in(self.end())
+
     def _failure(self, what: str) -> ForktraceError:
         said = self._stderr.read_text().splitlines() or ["it said nothing"]
         return ForktraceError(f"forktrace {self._argv[0]} {what}: {said[-1]}")
+
+
+def forks_in(told: str) -> list[dict[str, Any]]:
+    """Return the forks among the objects of ``trace --json``; others have a type."""
+    records = map(json.loads, told.splitlines())
+    return [record for record in records if "type" not in record]

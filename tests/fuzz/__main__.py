@@ -75,6 +75,8 @@ def run(
                 *(sys.executable, "-m", "tests.fuzz.worker", table, target.name),
                 *(f"-runs={runs}", f"-max_total_time={seconds}", f"-seed={seed}"),
                 *(f"-rss_limit_mb={_MOST_MEGABYTES}", f"-timeout={_SECONDS_EACH}"),
+                # What is slow and still ends is no failure: the machine may be busy.
+                f"-report_slow_units={_SECONDS_EACH}",
                 *(f"-max_len={_LONGEST_INPUT}", "-print_final_stats=1"),
                 *(f"-artifact_prefix={kept}/", corpus, str(kept)),
             ],

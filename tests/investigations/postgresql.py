@@ -119,7 +119,7 @@ def measure(folder: Path, results: Path, say: Callable[[str], None]) -> Found:
             _map_all(server)
             storms.append(_storm("guarded", server))
             say(f"{CONNECTIONS} more, with a guard page behind shared_buffers")
-        forks = [json.loads(line) for line in trace.end().splitlines()]
+        forks = trace.end_and_read_forks()
     return Found(
         kernel=os.uname().release,
         version=version,

@@ -91,7 +91,7 @@ def measure(folder: Path, results: Path, say: Callable[[str], None]) -> Found:
                 answers[name] = explain(server.pid)
                 server.fork()
                 say(f"{name} was explained, and has forked")
-        forks = [json.loads(line) for line in trace.end().splitlines()]
+        forks = trace.end_and_read_forks()
     return Found(
         os.uname().release,
         tuple(

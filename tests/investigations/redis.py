@@ -100,7 +100,7 @@ def measure(folder: Path, results: Path, say: Callable[[str], None]) -> Found:
                     redis.save()
                 say(f"BGSAVE, {SAVES} times")
                 rounds.append(Round(guarded_by, redis.pid, answer, ()))
-        forks = [json.loads(line) for line in trace.end().splitlines()]
+        forks = trace.end_and_read_forks()
     before, after = (_with_forks(each, forks) for each in rounds)
     return Found(os.uname().release, str(file), MAPPED, windows, text, before, after)
 

@@ -29,7 +29,7 @@ from typing import Any
 from dashboards import queries
 from forktrace.errors import ForktraceError
 from forktrace.exporter.textfile import FILE_NAME
-from tests.demo.tracer import Tracer
+from tests.demo.tracer import Tracer, forks_in
 from tests.live.guest.programs import Workload as Storm
 from tests.live.guest.programs import growth, scrape
 from tests.patience import PATIENCE
@@ -83,7 +83,7 @@ def run(seconds: float, results: Path) -> dict[str, Any]:
         prometheus.await_value("up", lambda up: up == 1)
         quiet = _quiet(prometheus)
         # From here on trace and metrics see the same forks.
-        skipped = len((folder / "trace.out").read_text().splitlines())
+        skipped = len(forks_in((folder / "trace.out").read_text()))
         began = time.time()
         workload.start()
         time.sleep(seconds)
@@ -94,7 +94,7 @@ def run(seconds: float, results: Path) -> dict[str, Any]:
         (results / "page.html").write_bytes(_served("/"))
         workload.stop()
         counted = _quiet(prometheus)
-        records = trace.end().splitlines()[skipped:]
+        forks = trace.end_and_read_forks()[skipped:]
         besieged = _besiege()
         last = scrape(PORT)["forktrace_forks_total", frozenset({("outcome", "ok")})]
         run.end()
@@ -106,7 +106,7 @@ def run(seconds: float, results: Path) -> dict[str, Any]:
         "written": f'forktrace_forks_total{{outcome="ok"}} {last}'.encode() in written,
         "series": sum(not line.startswith(b"#") for line in served.splitlines()),
         "prometheus": {name: counted[name] - quiet[name] for name in SUMS},
-        "trace": _sums(json.loads(record) for record in records),
+        "trace": _sums(forks),
         "besieged": besieged,
     }
 
