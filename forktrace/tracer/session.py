@@ -366,7 +366,9 @@ class Session:
 
     def _in_progress(self) -> int:
         """Count the forks whose outcome is open."""
-        return sum(slot.ret == 0 for slot in self.under_way())
+        slots = self._maps["slots"]
+        pairs = zip(slots.column("task"), slots.column("ret"))
+        return sum(task != 0 and ret == 0 for task, ret in pairs)
 
     def _follows(self, way: Attached) -> bool:
         return any(WAYS[slot.way] == way for slot in self.under_way())
