@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,9 @@ def with_children(pid: int) -> list[int]:
     """Return a process and all below it."""
     found = [pid]
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += with_children(int(child))
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended
+            for child in (task / "children").read_text().split():
+                found += with_children(int(child))
     return found
 
 

@@ -110,6 +110,10 @@ class Tmux:
     def screen(self) -> list[str]:
         return self._do("capture-pane", "-p").splitlines()
 
+    def history(self) -> str:
+        """Return what was ever on the screen, and what is on it."""
+        return self._do("capture-pane", "-p", "-S", "-")
+
     def wait_for(self, *texts: str) -> list[str]:
         """Wait until all of these are on the screen; return it."""
         wait_until(lambda: all(text in "\n".join(self.screen()) for text in texts))
@@ -153,7 +157,9 @@ def test_it_fits_the_window_resized_too_and_a_kill_leaves_the_shell_as_it_was(
         assert screen[0].startswith("forktrace on ")
         assert max(map(len, screen)) <= 70
         os.kill(int(Path("/tmp/top").read_text()), signal.SIGTERM)
-        tmux.wait_for("typed before")
+        wait_until(lambda: not tmux.on_other_screen)
+        # Its last words may have moved the line above a window of 12 rows.
+        wait_until(lambda: "\ntyped before" in tmux.history())
         tmux.type("stty | tr -d '\\n'; echo echoed $((6 * 7))")
         screen = tmux.wait_for("echoed 42", "$((6 * 7))")
         assert not tmux.on_other_screen
