@@ -1,4 +1,7 @@
-"""What holds for all unit tests: no clock judges them, and huge pages have one user.
+"""What holds for all unit tests: clocks, signals, and huge pages.
+
+No clock judges them. What they start meets signals as from a terminal, also where
+nohup or a shell's background job has them ignored.
 
 Tests that make VMAs of every kind take huge pages from the host's pool, and look at
 what is left of it: they run in one worker, one after another, and wait for those of
@@ -8,6 +11,7 @@ another run of the tests.
 from __future__ import annotations
 
 import fcntl
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,6 +30,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("any machine")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
