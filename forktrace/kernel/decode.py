@@ -1,28 +1,32 @@
-"""The rule, proved from the machine code of copy_page_range.
+"""The rule, found by running the machine code of copy_page_range.
 
-An interpreter of one architecture follows every path from the function's entry on
-which all conditions are questions about vm_flags and anon_vma, until the function
-returns 0 (nothing copied) or does something else (calls, loops, stores). From those
-paths follows the set of bits that must all be clear for nothing to be copied, and it
-is certain or there is no answer: each path that goes on must have seen one of these
-bits set, each path that returns 0 must have seen them all clear.
-
-capstone disassembles. It is imported only while decoding.
+The function is called in an emulator with two VMAs, hundreds of times: once for each
+bit of vm_flags in each VMA, with and without an anon_vma, and with random flags while
+everything else that it could read changes. A call that returns 0 and does nothing else
+skipped the VMA; a call that goes on copies it. The rule that these calls show is then
+held against all of them, and against each conditional jump that only ever went one way.
+It is right, or there is no answer.
 """
 
 from __future__ import annotations
 
+import random
+from collections import defaultdict
 from dataclasses import dataclass
-from itertools import takewhile
+from functools import cached_property
+from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
 from forktrace.errors import Unsupported
-from forktrace.kernel import flags, lanes
+from forktrace.kernel import flags
+from forktrace.kernel.arch import architecture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from forktrace.kernel.arch import Architecture
     from forktrace.kernel.btf import Btf
+    from forktrace.kernel.emulation import Call, Emulator, Layout, Text, Vmas
     from forktrace.kernel.symbols import Symbols
 
 Side = Literal["dst", "src"]
@@ -37,8 +41,29 @@ RETURN_THUNKS = (
 )
 """What a ``ret`` may have been patched into, arch/x86/kernel/alternative.c."""
 
+STACK_CHECK = "__stack_chk_fail"
+"""Where a function goes whose stack guard was overwritten."""
+
+_INSTRUMENTATION = (
+    "__fentry__",
+    "__sanitizer_cov_trace_",
+    "__asan_load",
+    "__asan_store",
+    "__hwasan_load",
+    "__hwasan_store",
+    "__tsan_",
+    "__kcsan_",
+)
+"""How functions begin whose calls compilers add, and which return nothing."""
+_REPORTS = (STACK_CHECK, "__asan_report_", "__hwasan_report_", "__ubsan_handle_")
+
+_BITS = 64
+_TRIALS = 64  # random calls with each filling
+_FORCED = 3  # calls with each conditional jump sent the other way
+_MOST_BRANCHES = 4
+
 _PATCHED = "another tracer has patched the code of the decision"
-_ANON_VMA = lanes.Atom("src", "anon_vma", lanes.ANY)
+_MORE = "the code decides by more than flags and anon_vma"
 
 
 class Undecodable(Exception):
@@ -47,7 +72,7 @@ class Undecodable(Exception):
 
 @dataclass(frozen=True)
 class Decision:
-    """The decision to copy as proved from the code.
+    """The decision to copy as found in the code.
 
     ``bits`` maps bit numbers to the VMA that is asked. ``branches`` are offsets into
     copy_page_range, in bytes: of these instructions one runs, once, when the kernel
@@ -60,43 +85,12 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Text:
-    """One function's machine code and where it lies in the kernel."""
+class Trial:
+    """One call: with which VMAs, how all else was filled, and what it did."""
 
-    name: str
-    address: int
-    code: bytes
-
-    def __contains__(self, address: int) -> bool:
-        """Tell whether ``address`` lies in the function."""
-        return 0 <= address - self.address < len(self.code)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Offsets in struct vm_area_struct, in bytes."""
-
-    vm_flags: int
-    anon_vma: int
-
-
-@dataclass(frozen=True)
-class Path:
-    """One way through the code.
-
-    ``trace`` holds the addresses of its instructions inside copy_page_range, in order.
-    ``clear`` are the atoms found clear on the way, ``found`` the questions answered
-    yes: one atom at least of each set is set. ``skips``: it ends by returning 0.
-    ``patched``: it ends at a breakpoint or a jump that someone put there. ``exits``
-    are the addresses where it may go on.
-    """
-
-    trace: tuple[int, ...]
-    clear: frozenset[lanes.Atom]
-    found: tuple[frozenset[lanes.Atom], ...]
-    skips: bool = False
-    patched: bool = False
-    exits: tuple[int, ...] = ()
+    fill: int
+    vmas: Vmas
+    call: Call
 
 
 def read_decision(
@@ -105,12 +99,13 @@ def read_decision(
     machine: str,
     read_text: Callable[[int, int], bytes],
 ) -> Decision:
-    """Read and decode the running kernel's copy_page_range.
+    """Read and run the running kernel's copy_page_range.
 
     Raises Undecodable, and ``text.Unreadable`` from ``read_text(address, size)``.
     """
-    if machine != "x86_64":
-        raise Undecodable(f"there is no decoder for {machine}")
+    arch = _architecture(machine)
+    from forktrace.kernel.emulation import Layout, Text  # noqa: PLC0415
+
     if btf is None:
         raise Undecodable(
             "without BTF the offsets in struct vm_area_struct are unknown"
@@ -130,94 +125,249 @@ def read_decision(
     except Unsupported as error:
         raise Undecodable(error.message) from None
     thunks = frozenset(s.address for n in RETURN_THUNKS if (s := symbols.get(n)))
-    return decode(texts[0], layout, texts[1:], thunks)
+    return decode(arch, texts, layout, thunks, symbols.names_at)
+
+
+def _architecture(machine: str) -> Architecture:
+    try:
+        # Both map Unicorn.
+        found = architecture(machine)
+        import forktrace.kernel.emulation  # noqa: F401, PLC0415
+    except ImportError:
+        raise Undecodable("the Python package unicorn is missing") from None
+    if found is None:
+        raise Undecodable(f"there is no emulator for {machine}")
+    return found
 
 
 def decode(
-    function: Text,
+    arch: Architecture,
+    texts: Sequence[Text],
     layout: Layout,
-    callees: Sequence[Text] = (),
     thunks: frozenset[int] = frozenset(),
+    names_at: Callable[[Sequence[int]], Mapping[int, str]] = lambda _: {},
 ) -> Decision:
-    """Prove the rule from x86-64 code, or raise Undecodable.
+    """Find the rule by running code, or raise Undecodable.
 
-    ``callees`` are functions that ``function`` may have been split into, ``thunks``
-    the addresses of the kernel's return thunks.
+    ``texts`` are copy_page_range and the functions that it may have been split into,
+    ``thunks`` the addresses of the kernel's return thunks; ``names_at`` looks up what
+    functions lie at some addresses.
     """
-    try:
-        # Here and not above: the module maps capstone, and imports this one.
-        from forktrace.kernel.x86.interpreter import Interpreter  # noqa: PLC0415
-    except ImportError:
-        raise Undecodable("the Python package capstone is missing") from None
-    machine = Interpreter(function, layout, callees, thunks)
-    paths = machine.paths()
-    patches = {path.trace[-1] for path in paths if path.patched}
-    try:
-        bits = _prove(paths)
-    except Undecodable:
-        if patches:
-            raise Undecodable(_PATCHED) from None
-        raise
-    branches = _branches(paths, machine.jumps())
+    from forktrace.kernel.emulation import Emulator  # noqa: PLC0415
+
+    emulator = Emulator(arch, texts, layout, thunks)
+    study = _Study(emulator, names_at)
+    study.find_a_skip()
+    bits = study.single_bits()
+    study.anon_vmas()
+    study.random_vmas(bits)
+    study.one_sided_jumps(arch)
+    # Every kernel so far copies these two; code that seems not to was misread.
+    if not {flags.PFNMAP, flags.MIXEDMAP} <= set(bits):
+        raise Undecodable("the code asks for an implausible set of flags")
+    function = texts[0]
+    branches = _branches(study.trials, function, _Jumps(arch, function, emulator))
     # Code hidden behind someone's patch could decide otherwise, unless the patch
     # stands where the decision has been made.
-    if not patches <= set(branches):
+    if not branches and any(trial.call.patched for trial in study.trials):
         raise Undecodable(_PATCHED)
     return Decision(bits, tuple(at - function.address for at in branches))
 
 
-def _prove(paths: Sequence[Path]) -> dict[int, Side]:
-    """Return the bits that force a copy, or raise Undecodable."""
-    skipping = [path for path in paths if path.skips]
-    copying = [path for path in paths if not path.skips]
-    if not skipping or not copying:
-        raise Undecodable("the code holds no decision that returns 0 early")
-    mask = frozenset.intersection(*(path.clear for path in skipping))
-    for path in copying:
-        if not any(found - path.clear <= mask for found in path.found):
-            raise Undecodable("the code decides by more than flags and anon_vma")
-    tail = {at for path in skipping for at in path.trace}
-    tail -= {at for path in copying for at in path.trace}
-    if any(exit_ in tail for path in copying for exit_ in path.exits):
-        raise Undecodable("the code decides by more than flags and anon_vma")
-    return _as_bits(mask)
+class _Study:
+    """Calls the function in ever new ways, and keeps what it did."""
+
+    def __init__(
+        self,
+        emulator: Emulator,
+        names_at: Callable[[Sequence[int]], Mapping[int, str]],
+    ) -> None:
+        from forktrace.kernel.emulation import Vmas  # noqa: PLC0415
+
+        self.trials: list[Trial] = []
+        self._emulator = emulator
+        self._names_at = names_at
+        self._none = Vmas()
+        self._fill = 0
+
+    def find_a_skip(self) -> None:
+        """Call it with nothing set, stepping over what instrumentation calls."""
+        while not (call := self._emulator.call(self._none)).skipped:
+            if call.patched:
+                raise Undecodable(_PATCHED)
+            name = self._name(call)
+            if not name.startswith(_INSTRUMENTATION):
+                raise Undecodable("the code holds no decision that returns 0 early")
+            assert call.left_for is not None
+            self._emulator.stepped_over.add(call.left_for)
+
+    def single_bits(self) -> dict[int, Side]:
+        """Return the bits that force a copy, each set alone."""
+        bits: dict[int, Side] = {}
+        for bit in range(_BITS):
+            one = 1 << bit
+            dst = self._copies(dst_flags=one)
+            src = self._copies(src_flags=one)
+            if self._copies(dst_flags=one, src_flags=one) != (dst or src):
+                raise Undecodable("the code compares the flags of both VMAs")
+            if dst and src:
+                raise Undecodable("the code asks for an implausible set of flags")
+            if dst or src:
+                bits[bit] = "dst" if dst else "src"
+        return bits
+
+    def anon_vmas(self) -> None:
+        """Check that an anon_vma of the parent's VMA forces a copy, and no other."""
+        answers = {self._copies(src_anon=1 << bit) for bit in range(_BITS)}
+        if answers == {False}:
+            raise Undecodable("the code does not ask for an anon_vma")
+        if False in answers:
+            raise Undecodable(_MORE)
+        if self._copies(dst_anon=1 << 12):
+            raise Undecodable("the code asks for the child's anon_vma")
+
+    def random_vmas(self, bits: Mapping[int, Side]) -> None:
+        """Hold the rule against random VMAs while all else changes."""
+        from forktrace.kernel.emulation import FILLS  # noqa: PLC0415
+
+        source = random.Random(1)
+        masks = {
+            side: sum(1 << bit for bit, asked in bits.items() if asked == side)
+            for side in ("dst", "src")
+        }
+        for fill in range(FILLS):
+            self._refill(fill)
+            for vmas in _random_vmas(source, masks["dst"], masks["src"], self._none):
+                expected = bool(
+                    vmas.dst_flags & masks["dst"]
+                    or vmas.src_flags & masks["src"]
+                    or vmas.src_anon
+                )
+                if self._try(vmas).skipped == expected:
+                    raise Undecodable(_MORE)
+
+    def one_sided_jumps(self, arch: Architecture) -> None:
+        """Send each conditional jump that always went one way the other way.
+
+        What then happens differently would depend on something that no call changed.
+        """
+        for at, other in self._one_sided(arch):
+            passed = [trial for trial in self.trials if at in trial.call.trace]
+            for trial in passed[:: max(1, len(passed) // _FORCED)]:
+                self._refill(trial.fill)
+                forced = self._emulator.call(trial.vmas, {at: other})
+                if forced.skipped != trial.call.skipped and not self._reports(forced):
+                    raise Undecodable(_MORE)
+
+    def _one_sided(self, arch: Architecture) -> list[tuple[int, int]]:
+        """Return (address, target never gone to) of such jumps."""
+        gone: dict[int, set[int]] = defaultdict(set)
+        for trial in self.trials:
+            trace = trial.call.trace
+            for at, following in zip(trace, trace[1:]):
+                gone[at].add(following)
+        found = []
+        for at, targets in gone.items():
+            ways = arch.branch(self._emulator.instruction(at), at)
+            if ways and len(targets) == 1 and len(set(ways)) == 2:
+                (other,) = set(ways) - targets
+                found.append((at, other))
+        return found
+
+    def _reports(self, call: Call) -> bool:
+        """Tell whether it ended by reporting a fault of the kernel's own."""
+        return call.trapped or self._name(call).startswith(_REPORTS)
+
+    def _name(self, call: Call) -> str:
+        if call.left_for is None:
+            return ""
+        return self._names_at([call.left_for]).get(call.left_for, "")
+
+    def _copies(self, **vmas: int) -> bool:
+        return not self._try(self._none._replace(**vmas)).skipped
+
+    def _try(self, vmas: Vmas) -> Call:
+        call = self._emulator.call(vmas)
+        self.trials.append(Trial(self._fill, vmas, call))
+        return call
+
+    def _refill(self, fill: int) -> None:
+        if fill != self._fill:
+            self._emulator.fill(fill)
+            self._fill = fill
 
 
-def _as_bits(mask: frozenset[lanes.Atom]) -> dict[int, Side]:
-    if _ANON_VMA not in mask:
-        raise Undecodable("the code does not ask for an anon_vma")
-    asked = sorted((a.bit, a.side) for a in mask if a != _ANON_VMA)
-    bits: dict[int, Side] = {
-        bit: "dst" if side == "dst" else "src" for bit, side in asked
-    }
-    # Every kernel so far copies these two; code that seems not to was misread.
-    if len(bits) != len(asked) or not {flags.PFNMAP, flags.MIXEDMAP} <= set(bits):
-        raise Undecodable("the code asks for an implausible set of flags")
-    return bits
+def _random_vmas(
+    source: random.Random, dst_mask: int, src_mask: int, none: Vmas
+) -> Iterator[Vmas]:
+    """Yield VMAs half of which have no bit of the masks, and few an anon_vma."""
+
+    def some() -> int:
+        # Sparse and dense ones.
+        dense = source.getrandbits(_BITS)
+        return dense if source.random() < 0.5 else dense & source.getrandbits(_BITS)
+
+    for number in range(_TRIALS):
+        src = some()
+        dst = src & some() if number % 4 < 2 else some()
+        if number % 2:
+            src, dst = src & ~src_mask, dst & ~dst_mask
+        anon = source.getrandbits(_BITS) if number % 8 == 7 else 0
+        yield none._replace(
+            dst_flags=dst,
+            src_flags=src,
+            src_anon=anon,
+            dst_anon=source.choice((0, anon, source.getrandbits(_BITS))),
+        )
 
 
-def _branches(paths: Sequence[Path], jumps: Mapping[int, int]) -> tuple[int, ...]:
-    """Return addresses of which every copying path runs one, once, and no other any.
+class _Jumps:
+    """The direct jumps of a function."""
 
-    ``jumps`` maps the address of each direct jump of the function to its target.
+    def __init__(self, arch: Architecture, function: Text, emulator: Emulator) -> None:
+        self._emulator = emulator
+        self._sources: dict[int, set[int]] = defaultdict(set)
+        for at, target in arch.jumps(function.code, function.address):
+            self._sources[target].add(at)
+
+    def to(self, target: int, but: set[int]) -> bool:
+        """Tell whether any jumps to ``target``, other than those at ``but``."""
+        others = self._sources[target] - but
+        # Some of them are only bytes that look like a jump.
+        return bool(others and others & self._starts)
+
+    @cached_property
+    def _starts(self) -> set[int]:
+        return self._emulator.starts()
+
+
+def _branches(
+    trials: Sequence[Trial], function: Text, jumps: _Jumps
+) -> tuple[int, ...]:
+    """Return the fewest addresses of which each copying call passed one, once.
+
+    No skipping call passed one. None when there are no such places. Where compilers
+    know more on one way to the copy than on the other, the ways do not meet again
+    (6.12 asks for PFNMAP only after a bit was found).
     """
-    copying = [path.trace for path in paths if not path.skips]
-    skipped = {at for path in paths if path.skips for at in path.trace}
-    ways = [[at for at in trace if at not in skipped] for trace in copying]
-    if not all(ways):
-        return ()
-    shared = set.intersection(*map(set, ways))
-    # Where compilers know more on one way to the copy than on the other, the ways do
-    # not meet again (6.12 asks for PFNMAP only after a bit was found): take each.
-    first = next((at for at in ways[0] if at in shared), None)
-    found = {first} if first is not None else {way[0] for way in ways}
-    once = all(sum(at in found for at in trace) == 1 for trace in copying)
-    before = {at for trace in copying for at in _until(trace, found)}
-    comes_back = any(
-        target in found and source not in before for source, target in jumps.items()
-    )
-    return () if comes_back or not once else tuple(sorted(found))
-
-
-def _until(trace: Sequence[int], ends: set[int]) -> Iterator[int]:
-    return takewhile(lambda at: at not in ends, trace)
+    skipped = {at for t in trials if t.call.skipped for at in t.call.trace}
+    ways = sorted({t.call.trace for t in trials if not t.call.skipped})
+    passed: dict[int, list[int]] = defaultdict(list)
+    for number, way in enumerate(ways):
+        for at in way:
+            passed[at].append(number)
+    # Of the places that the same calls passed, the first that nothing jumps back to.
+    places: dict[frozenset[int], int] = {}
+    for way in ways:
+        for at in way:
+            key = frozenset(passed[at])
+            if at in skipped or at not in function or key in places:
+                continue
+            before = {each for n in key for each in ways[n][: ways[n].index(at)]}
+            if len(passed[at]) == len(key) and not jumps.to(at, but=before):
+                places[key] = at
+    for count in range(1, _MOST_BRANCHES + 1):
+        for chosen in combinations(places, count):
+            if sum(map(len, chosen)) == len(ways) == len(frozenset().union(*chosen)):
+                return tuple(sorted(places[key] for key in chosen))
+    return ()

@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 
 ReadFrom = Literal["code", "btf", "table"]
 
-SYMBOLS = ("copy_page_range", "vma_needs_copy", *decode.RETURN_THUNKS)
+SYMBOLS = (
+    *("copy_page_range", "vma_needs_copy"),
+    *(decode.STACK_CHECK, *decode.RETURN_THUNKS),
+)
 """What ``read_rule`` wants to have been looked up in kallsyms."""
 
 # The order in which the kernel's sources name the bits.

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 KALLSYMS = "/proc/kallsyms"
 _PIECE = 1 << 20
@@ -46,6 +47,7 @@ class Symbols:
     """The functions that were asked for, by their name in kallsyms."""
 
     found: Mapping[str, Symbol] = field(default_factory=dict)
+    path: str = KALLSYMS
 
     @classmethod
     def read(cls, *names: str, path: str = KALLSYMS) -> Symbols:
@@ -53,7 +55,7 @@ class Symbols:
 
         The kernel writes some 10 MB for each reading, so one answer is kept.
         """
-        return cls(_read(names, path))
+        return cls(_read(names, path), path)
 
     def get(self, name: str) -> Symbol | None:
         """Return the function of exactly this name."""
@@ -68,6 +70,17 @@ class Symbols:
         ]
         return tuple(sorted(matching, key=lambda s: (s.is_variant, s.name)))
 
+    def names_at(self, addresses: Sequence[int]) -> dict[int, str]:
+        """Return the names of what begins at these addresses.
+
+        Reads the file anew for what was not asked for by name.
+        """
+        known = {symbol.address: name for name, symbol in self.found.items()}
+        if not set(addresses) <= set(known):
+            with suppress(OSError), open(self.path, "rb") as stream:
+                known |= _names_at(stream, addresses)
+        return {at: known[at] for at in addresses if at in known}
+
     def __contains__(self, name: str) -> bool:
         """Tell whether the kernel has a function of exactly this name."""
         return name in self.found
@@ -77,6 +90,16 @@ class Symbols:
 def _read(names: tuple[str, ...], path: str) -> dict[str, Symbol]:
     with open(path, "rb") as stream:
         return dict(_scan(stream, names))
+
+
+def _names_at(stream: BinaryIO, addresses: Sequence[int]) -> dict[int, str]:
+    wanted = b"|".join(b"%016x" % address for address in addresses)
+    line = re.compile(rb"^(%s) . (\S+)" % wanted, re.MULTILINE)
+    return {
+        int(match[1], 16): match[2].decode(errors="replace")
+        for text in _pieces(stream)
+        for match in line.finditer(text)
+    }
 
 
 def _scan(stream: BinaryIO, names: tuple[str, ...]) -> Iterator[tuple[str, Symbol]]:

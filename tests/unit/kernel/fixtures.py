@@ -7,11 +7,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forktrace.kernel.decode import Decision, Layout, Side, Text, decode
+from forktrace.kernel.arch import architecture
+from forktrace.kernel.decode import STACK_CHECK, Decision, Side, decode
+from forktrace.kernel.emulation import Layout, Text
 
 FOLDER = Path(__file__).parent / "code"
 
@@ -55,14 +58,23 @@ class Kernel:
     function: Text
     callees: tuple[Text, ...]
     thunks: frozenset[int]
+    stack_check: int
     vma_bits: dict[str, int]
 
     def decode(self, code: bytes | None = None) -> Decision:
         """Decode copy_page_range, or other bytes in its place."""
         function = self.function
         if code is not None:
-            function = Text(function.name, function.address, code)
-        return decode(function, self.layout, self.callees, self.thunks)
+            function = function._replace(code=code)
+        arch = architecture(self.machine)
+        assert arch
+        texts = (function, *self.callees)
+        return decode(arch, texts, self.layout, self.thunks, self.names_at)
+
+    def names_at(self, addresses: Sequence[int]) -> dict[int, str]:
+        """Name what lies at these addresses, as kallsyms does."""
+        known = {self.stack_check: STACK_CHECK}
+        return {at: known[at] for at in addresses if at in known}
 
 
 def load(name: str) -> Kernel:
@@ -79,5 +91,6 @@ def load(name: str) -> Kernel:
         function,
         tuple(texts.values()),
         frozenset(raw["return_thunks"]),
+        raw.get("stack_check", 0),
         raw["vma_bits"],
     )

@@ -8,18 +8,13 @@ from __future__ import annotations
 import contextlib
 import random
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-import capstone
 import pytest
 
-from forktrace.kernel.decode import (
-    Layout,
-    Text,
-    Undecodable,
-    decode,
-    read_decision,
-)
+from forktrace.kernel.arch import Architecture, architecture
+from forktrace.kernel.decode import Undecodable, decode, read_decision
+from forktrace.kernel.emulation import Emulator, Layout, Text, Vmas
 from forktrace.kernel.symbols import Symbol, Symbols
 from tests.unit.kernel.fixtures import (
     EXPECTED,
@@ -41,6 +36,7 @@ JUMP = bytes.fromhex("e9fecaad0b")
 INT3 = b"\xcc"
 FLAGS, ANON = 0x20, 0x40
 LAYOUT = Layout(FLAGS, ANON)
+X86 = cast(Architecture, architecture("x86_64"))
 
 
 @pytest.fixture(params=sorted(EXPECTED))
@@ -71,9 +67,17 @@ def entry_of(kernel: Kernel) -> int:
 
 
 def instruction_starts(kernel: Kernel) -> set[int]:
-    disassembler = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    code = kernel.function.code
-    return {at for at, _, _, _ in disassembler.disasm_lite(code, 0)}
+    """Return where instructions begin that run before the decision has been made."""
+    arch = architecture(kernel.machine)
+    assert arch
+    texts = (kernel.function, *kernel.callees)
+    emulator = Emulator(arch, texts, kernel.layout, kernel.thunks)
+    places = set()
+    for bit in range(64):
+        for vmas in (Vmas(dst_flags=1 << bit), Vmas(src_flags=1 << bit)):
+            places |= set(emulator.call(vmas).trace)
+    first = kernel.function.address
+    return {at - first for at in places if at in kernel.function}
 
 
 def test_every_captured_kernel_is_expected() -> None:
@@ -148,13 +152,13 @@ class TestBrokenCode:
         for _ in range(500):
             text = Text("garbage", 0x1000, source.randbytes(200))
             with pytest.raises(Undecodable):
-                decode(text, LAYOUT)
+                decode(X86, (text,), LAYOUT)
 
     def test_wrong_offsets_are_refused(self, kernel: Kernel) -> None:
         layout = kernel.layout
         for wrong in (
-            replace(layout, vm_flags=layout.vm_flags + 0x100),
-            replace(layout, anon_vma=layout.anon_vma + 8),
+            layout._replace(vm_flags=layout.vm_flags + 0x100),
+            layout._replace(anon_vma=layout.anon_vma + 8),
         ):
             with pytest.raises(Undecodable):
                 replace(kernel, layout=wrong).decode()
@@ -195,8 +199,8 @@ class TestReadDecision:
         assert self.read(name) == load(name).decode()
 
     def test_another_architecture_is_named(self) -> None:
-        with pytest.raises(Undecodable, match="aarch64"):
-            self.read("7.3.4-symbol", machine="aarch64")
+        with pytest.raises(Undecodable, match="riscv64"):
+            self.read("7.3.4-symbol", machine="riscv64")
 
     def test_no_symbol_is_a_reason(self) -> None:
         with pytest.raises(Undecodable, match="copy_page_range"):
@@ -217,7 +221,7 @@ class TestOtherRules:
 
     def decode(self, code: str) -> dict[int, Side]:
         text = Text("copy_page_range", 0x1000, bytes.fromhex(code))
-        return dict(decode(text, LAYOUT).bits)
+        return dict(decode(X86, (text,), LAYOUT).bits)
 
     def test_the_smallest_function_with_the_rule_of_6_19(self) -> None:
         """``if (!(dst->vm_flags & mask) && !src->anon_vma) return 0``."""
@@ -231,7 +235,7 @@ class TestOtherRules:
 
     def test_one_more_condition_is_refused(self) -> None:
         """``... && !(src->anon_vma && src->vm_mm)``."""
-        with pytest.raises(Undecodable, match="more than"):
+        with pytest.raises(Undecodable):
             self.decode(
                 "48f74720001c0010750e48837e4000741f48837e100074184883ec08e800000000"
                 "b8010000004883c408c30f1f44000031c0c3"
@@ -247,7 +251,7 @@ class TestOtherRules:
 
     def test_a_bit_that_must_be_set_to_skip_is_refused(self) -> None:
         """``... && (src->vm_flags & VM_EXEC) && !src->anon_vma``."""
-        with pytest.raises(Undecodable, match="more than"):
+        with pytest.raises(Undecodable):
             self.decode(
                 "48f7472000040010750df6462004740748837e400074194883ec08e800000000"
                 "b8010000004883c408c3660f1f44000031c0c3"

@@ -1,0 +1,137 @@
+"""x86-64, with the System V calling convention."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import unicorn
+from unicorn import x86_const as reg
+
+_SCRATCH = (
+    *(reg.UC_X86_REG_RAX, reg.UC_X86_REG_RBX, reg.UC_X86_REG_RCX, reg.UC_X86_REG_RDX),
+    *(reg.UC_X86_REG_RBP, reg.UC_X86_REG_R8, reg.UC_X86_REG_R9, reg.UC_X86_REG_R10),
+    *(reg.UC_X86_REG_R11, reg.UC_X86_REG_R12, reg.UC_X86_REG_R13),
+    *(reg.UC_X86_REG_R14, reg.UC_X86_REG_R15),
+)
+_INT3, _CALL, _JUMP, _SHORT_JUMP, _LOOPS = 0xCC, 0xE8, 0xE9, 0xEB, range(0xE0, 0xE4)
+_NOP = bytes.fromhex("0f1f440000")
+# arch/x86/include/asm/nops.h: five bytes long, without and with the prefix form.
+_NOPS = (_NOP, bytes.fromhex("6666666690"))
+# endbr64, and what the kernel makes of it where no indirect call may go
+# (gen_endbr_poison, 6.8 and d0ac2b8c5de4 "x86/ibt: Clean up is_endbr()" before).
+_LANDINGS = tuple(bytes.fromhex(code) for code in ("f30f1efa", "660f1f00", "0f1f40d6"))
+_PREFIXES = (0x2E, 0x3E, 0xF2)  # of jumps: cs, ds (notrack), bnd
+
+
+def machine() -> Any:
+    """Return a new Unicorn machine."""
+    return unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+
+
+def enter(uc: Any, pc: int, sp: int, back: int, tls: int) -> None:
+    """Set the machine up as after a call of ``pc`` that returns to ``back``."""
+    # The stack is aligned by 16 before the call pushes.
+    uc.mem_write(sp - 8, struct.pack("<Q", back))
+    uc.reg_write(reg.UC_X86_REG_RSP, sp - 8)
+    uc.reg_write(reg.UC_X86_REG_RIP, pc)
+    uc.reg_write(reg.UC_X86_REG_EFLAGS, 2)
+    uc.reg_write(reg.UC_X86_REG_GS_BASE, tls)
+
+
+def arguments(uc: Any, first: int, second: int) -> None:
+    """Pass two pointers."""
+    uc.reg_write(reg.UC_X86_REG_RDI, first)
+    uc.reg_write(reg.UC_X86_REG_RSI, second)
+
+
+def scratch(uc: Any, values: Iterator[int]) -> None:
+    """Give all registers that hold no argument other values."""
+    for number in _SCRATCH:
+        uc.reg_write(number, next(values))
+
+
+def result(uc: Any) -> int:
+    """Return the int that the function returned, as an unsigned number."""
+    return int(uc.reg_read(reg.UC_X86_REG_EAX))
+
+
+def pc(uc: Any) -> int:
+    """Return the program counter."""
+    return int(uc.reg_read(reg.UC_X86_REG_RIP))
+
+
+def jump(uc: Any, address: int) -> None:
+    """Go on at another address."""
+    uc.reg_write(reg.UC_X86_REG_RIP, address)
+
+
+def leave(uc: Any) -> int:
+    """Undo the call that just happened, and return where its caller goes on."""
+    sp = uc.reg_read(reg.UC_X86_REG_RSP)
+    uc.reg_write(reg.UC_X86_REG_RSP, sp + 8)
+    return int(struct.unpack("<Q", uc.mem_read(sp, 8))[0])
+
+
+def is_call(instruction: bytes) -> bool:
+    """Tell whether it is a direct call."""
+    return _bare(instruction)[:1] == bytes([_CALL])
+
+
+def is_patch(instruction: bytes) -> bool:
+    """Tell whether it is a breakpoint, or a jump such as probes put there."""
+    return instruction[:1] == bytes([_INT3]) or instruction[:1] == bytes([_JUMP])
+
+
+def branch(instruction: bytes, address: int) -> tuple[int, int] | None:
+    """Return where a conditional jump goes when taken and when not taken."""
+    bare = _bare(instruction)
+    after = address + len(instruction)
+    if 0x70 <= bare[0] < 0x80 or bare[0] in _LOOPS:
+        return after + struct.unpack("<b", bare[1:2])[0], after
+    if bare[0] == 0x0F and 0x80 <= bare[1] < 0x90:
+        return after + struct.unpack("<i", bare[2:6])[0], after
+    return None
+
+
+def jumps(code: bytes, address: int) -> Iterator[tuple[int, int]]:
+    """Yield all (address, target) that may be direct jumps in ``code``.
+
+    Where instructions begin is not known: some are not there.
+    """
+    for at, byte in enumerate(code):
+        here = address + at
+        short = 0x70 <= byte < 0x80 or byte == _SHORT_JUMP or byte in _LOOPS
+        if short and at + 2 <= len(code):
+            yield here, here + 2 + struct.unpack_from("<b", code, at + 1)[0]
+        elif byte == _JUMP and at + 5 <= len(code):
+            yield here, here + 5 + struct.unpack_from("<i", code, at + 1)[0]
+        elif byte == 0x0F and at + 6 <= len(code) and 0x80 <= code[at + 1] < 0x90:
+            yield here, here + 6 + struct.unpack_from("<i", code, at + 2)[0]
+
+
+def without_tracers(code: bytes, address: int) -> bytes:
+    """Return the code without what ftrace put at the function's entry.
+
+    It replaces a nop of 5 bytes by a call, or by a jump to an fexit program's
+    trampoline (0c3772a8db1f, "x86/ftrace: implement DYNAMIC_FTRACE_WITH_JMP", 6.19);
+    while it does, an int3 stands in the first byte.
+    """
+    at = 4 if code.startswith(_LANDINGS) else 0
+    entry = code[at : at + 5]
+    if len(entry) < 5:
+        return code
+    target = address + at + 5 + struct.unpack("<i", entry[1:])[0]
+    outside = not address <= target < address + len(code)
+    half_way = entry[0] == _INT3 and entry[1:] in [nop[1:] for nop in _NOPS]
+    if half_way or (entry[0] in (_CALL, _JUMP) and outside):
+        return code[:at] + _NOP + code[at + 5 :]
+    return code
+
+
+def _bare(instruction: bytes) -> bytes:
+    """Return a jump or call without its prefixes."""
+    while len(instruction) > 2 and instruction[0] in _PREFIXES:
+        instruction = instruction[1:]
+    return instruction

@@ -1,0 +1,325 @@
+"""Runs kernel functions that take two VMAs, in an emulator, to see what they do.
+
+Nothing here knows what an instruction means: Unicorn executes them. A call ends when
+it returns, or when it does what a mere decision does not: it calls another function,
+writes outside of its stack, or follows a pointer out of what a VMA points to.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import unicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from forktrace.kernel.arch import Architecture
+
+_PAGE = 0x1000
+_LONGEST = 400
+"""Instructions after which a call counts as going on."""
+
+# Where things lie in the emulator. The kernel's text moves to _TEXT, so that what it
+# addresses relative to itself, and per-CPU variables, lie between the null page and
+# _GLOBALS_END.
+_NULL_END = 0x10000
+_RETURN = 0x20000
+_TLS = 0x4_0000_0000
+_TEXT = 0x8_0000_0000
+_GLOBALS_END = 0x10_0000_0000
+_STACK, _DST, _SRC, _POINTED = (0x100_0000_0000 * n for n in (1, 2, 3, 4))
+_FAR = 0x2000_0000_0000
+_STACK_SIZE = 0x10000
+_POINTED_SIZE = 0x10000
+_VMA = 0x400  # into its page
+
+# x86-64 in Unicorn has 52 bits of address: kernel addresses come cut to them.
+_CUT = (1 << 52) - 1
+_KERNEL_HALF = 1 << 51
+_KERNEL_IMAGE = _CUT - (1 << 32)  # what absolute 32-bit addresses reach
+
+
+class _Words(NamedTuple):
+    """Numbers from ``base`` on, below ``base + spread``, ``step`` apart."""
+
+    base: int
+    spread: int
+    step: int = 1
+
+
+_ZEROS = _Words(0, 1)
+_SMALL = _Words(0, _NULL_END // 2)
+_NEAR = _Words(_POINTED + _POINTED_SIZE // 4, _POINTED_SIZE // 2, 8)
+_NOWHERE = _Words(_FAR, 1 << 40)
+
+# What a VMA, the stack and the kernel's variables hold, and what their pointers lead
+# to. Following a null pointer or one to nowhere ends a call.
+_FILLS = (
+    (_ZEROS, _ZEROS),
+    (_SMALL, _ZEROS),
+    (_NEAR, _ZEROS),
+    (_NEAR, _SMALL),
+    (_NEAR, _NOWHERE),
+    (_NEAR, _NOWHERE),
+)
+FILLS = len(_FILLS)
+
+
+class Text(NamedTuple):
+    """One function's machine code and where it lies in the kernel."""
+
+    name: str
+    address: int
+    code: bytes
+
+    def __contains__(self, address: object) -> bool:
+        """Tell whether ``address`` lies in the function."""
+        inside = isinstance(address, int) and address - self.address
+        return inside is not False and 0 <= inside < len(self.code)
+
+
+class Layout(NamedTuple):
+    """Offsets in struct vm_area_struct, in bytes."""
+
+    vm_flags: int
+    anon_vma: int
+
+
+class Vmas(NamedTuple):
+    """What the function is called with: vm_flags and anon_vma of both VMAs."""
+
+    dst_flags: int = 0
+    src_flags: int = 0
+    dst_anon: int = 0
+    src_anon: int = 0
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one call did.
+
+    ``trace`` holds the kernel addresses of its instructions, in order. ``skipped``: it
+    returned 0 and did nothing else. ``left_for`` is the function that it called or
+    jumped to. ``patched``: it ended at a breakpoint or a jump out of the code.
+    ``trapped``: it ended at an instruction that nobody executes on purpose.
+    """
+
+    trace: tuple[int, ...]
+    skipped: bool
+    left_for: int | None = None
+    patched: bool = False
+    trapped: bool = False
+
+
+class _Stop(NamedTuple):
+    """Why the emulator stopped: at which address of the kernel, if it left the code."""
+
+    left_for: int | None = None
+
+
+class Emulator:
+    """The functions ``texts``, the first of which is called.
+
+    ``thunks`` are the addresses of the kernel's return thunks, ``stepped_over`` those
+    of functions whose calls change nothing.
+    """
+
+    def __init__(
+        self,
+        arch: Architecture,
+        texts: Sequence[Text],
+        layout: Layout,
+        thunks: frozenset[int] = frozenset(),
+    ) -> None:
+        self.stepped_over: set[int] = set()
+        self._arch = arch
+        self._texts = [
+            text._replace(code=arch.without_tracers(text.code, text.address))
+            for text in texts
+        ]
+        self._layout = layout
+        self._thunks = thunks
+        first = texts[0].address
+        self._shift = _TEXT + first % _PAGE - first
+        self._uc = arch.machine()
+        self._code: dict[int, int] = {}
+        self._measuring = False
+        self._trace: list[int] = []
+        self._stop: _Stop | None = None
+        self._force: Mapping[int, int] = {}
+        self._globals: set[int] = set()
+        self._tile = bytes(_PAGE)
+        self._map()
+        self.fill(0)
+
+    def instruction(self, address: int) -> bytes:
+        """Return the bytes of an instruction that was executed."""
+        size = self._code[address]
+        text = next(text for text in self._texts if address in text)
+        at = address - text.address
+        return text.code[at : at + size]
+
+    def starts(self) -> set[int]:
+        """Return where the instructions of the first function begin, run or not."""
+        text = self._texts[0]
+        at, starts = text.address, set()
+        self._measuring = True
+        while at in text:
+            starts.add(at)
+            self._code.pop(at, None)
+            with suppress(unicorn.UcError):
+                self._uc.emu_start(at + self._shift, _RETURN)
+            at += self._code.get(at, 1)
+        self._measuring = False
+        return starts
+
+    def fill(self, number: int) -> None:
+        """Give every byte but flags and anon_vma another value: one of FILLS ways."""
+        near, far = _FILLS[number]
+        source = random.Random(number)
+
+        def tile(kind: _Words) -> bytes:
+            words = [
+                kind.base + source.randrange(0, kind.spread, kind.step)
+                for _ in range(_PAGE // 8)
+            ]
+            return struct.pack(f"<{len(words)}Q", *words)
+
+        vma, self._tile = tile(near), tile(near)
+        for page in (_DST, _SRC):
+            self._uc.mem_write(page, vma)
+        self._uc.mem_write(_POINTED, tile(far) * (_POINTED_SIZE // _PAGE))
+        self._uc.mem_write(_STACK, self._tile * (_STACK_SIZE // _PAGE))
+        for page in self._globals:
+            self._uc.mem_write(page, self._tile)
+        self._arch.scratch(self._uc, iter(struct.unpack("<512Q", vma)))
+
+    def call(self, vmas: Vmas, force: Mapping[int, int] | None = None) -> Call:
+        """Call the function; ``force`` sends jumps at these addresses elsewhere."""
+        self._trace, self._stop, self._force = [], None, force or {}
+        flags, anon = self._layout
+        for page, flag, pointer in (
+            (_DST, vmas.dst_flags, vmas.dst_anon),
+            (_SRC, vmas.src_flags, vmas.src_anon),
+        ):
+            self._uc.mem_write(page + _VMA + flags, struct.pack("<Q", flag))
+            self._uc.mem_write(page + _VMA + anon, struct.pack("<Q", pointer))
+        self._arch.arguments(self._uc, _DST + _VMA, _SRC + _VMA)
+        pc = self._texts[0].address + self._shift
+        self._arch.enter(self._uc, pc, _STACK + _STACK_SIZE // 2, _RETURN, _TLS)
+        return self._run(pc)
+
+    def _run(self, pc: int) -> Call:
+        while True:
+            trapped = False
+            try:
+                self._uc.emu_start(pc, _RETURN)
+            except unicorn.UcError as error:
+                trapped = error.errno in (
+                    unicorn.UC_ERR_INSN_INVALID,
+                    unicorn.UC_ERR_EXCEPTION,
+                )
+            stop, trace = self._stop, tuple(self._trace)
+            if stop is None:
+                returned = self._arch.pc(self._uc) == _RETURN
+                skipped = returned and self._arch.result(self._uc) == 0
+                patched = trapped and self._arch.is_patch(self.instruction(trace[-1]))
+                return Call(trace, skipped, None, patched, trapped and not patched)
+            if stop.left_for is None or not trace:
+                return Call(trace, False)
+            last = self.instruction(trace[-1])
+            if stop.left_for in self._thunks | self.stepped_over:
+                pc = self._arch.leave(self._uc)
+                self._stop = None
+                if pc == _RETURN:
+                    return Call(trace, self._arch.result(self._uc) == 0)
+                continue
+            called = self._arch.is_call(last)
+            return Call(
+                trace, False, stop.left_for, not called and self._arch.is_patch(last)
+            )
+
+    def _map(self) -> None:
+        uc = self._uc
+        pages = {
+            page
+            for text in self._texts
+            for page in range(
+                (text.address + self._shift) // _PAGE,
+                (text.address + self._shift + len(text.code) + 32) // _PAGE + 1,
+            )
+        }
+        for page in pages:
+            uc.mem_map(page * _PAGE, _PAGE, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
+        for text in self._texts:
+            uc.mem_write(text.address + self._shift, text.code)
+        uc.mem_map(_STACK, _STACK_SIZE)
+        # Writing to these ends the call.
+        for start, size in ((_DST, _PAGE), (_SRC, _PAGE), (_POINTED, _POINTED_SIZE)):
+            uc.mem_map(start, size, unicorn.UC_PROT_READ)
+        uc.hook_add(unicorn.UC_HOOK_CODE, self._on_instruction)
+        uc.hook_add(
+            unicorn.UC_HOOK_MEM_INVALID,
+            self._on_invalid,
+        )
+
+    def _on_instruction(self, uc: Any, address: int, size: int, _: Any) -> None:
+        kernel = address - self._shift
+        if not any(kernel in text for text in self._texts):
+            self._stop = _Stop(kernel)
+            uc.emu_stop()
+            return
+        if len(self._trace) == _LONGEST:
+            self._stop = _Stop()
+            uc.emu_stop()
+            return
+        self._code[kernel] = size
+        if self._measuring:
+            uc.emu_stop()
+            return
+        self._trace.append(kernel)
+        if kernel in self._force:
+            self._arch.jump(uc, self._force[kernel] + self._shift)
+
+    def _on_invalid(
+        self, uc: Any, access: int, address: int, size: int, _: int, __: Any
+    ) -> bool:
+        if access == unicorn.UC_MEM_FETCH_UNMAPPED:
+            if address != _RETURN:
+                self._stop = _Stop(address - self._shift)
+            return False
+        cut = address & _CUT
+        shadow = _KERNEL_HALF <= cut < _KERNEL_IMAGE
+        global_ = _NULL_END <= cut < _GLOBALS_END or cut >= _KERNEL_IMAGE
+        reads = access == unicorn.UC_MEM_READ_UNMAPPED
+        # KASAN's shadow memory: 0 is "may be accessed", and the stack's is written.
+        if shadow and access in (
+            unicorn.UC_MEM_READ_UNMAPPED,
+            unicorn.UC_MEM_WRITE_UNMAPPED,
+        ):
+            self._provide(address, size, bytes(_PAGE), unicorn.UC_PROT_ALL)
+            return True
+        if global_ and reads:
+            self._globals |= self._provide(
+                address, size, self._tile, unicorn.UC_PROT_READ
+            )
+            return True
+        self._stop = _Stop()
+        return False
+
+    def _provide(self, address: int, size: int, data: bytes, rights: int) -> set[int]:
+        """Map the pages of an access that are not there yet."""
+        new = set()
+        for page in {at // _PAGE * _PAGE for at in (address, address + size - 1)}:
+            try:
+                self._uc.mem_map(page, _PAGE, rights)
+            except unicorn.UcError:
+                continue  # it is there
+            self._uc.mem_write(page, data)
+            new.add(page)
+        return new
