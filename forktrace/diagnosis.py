@@ -14,6 +14,7 @@ from forktrace.kernel.host import Check, can_trace, check_host
 from forktrace.kernel.running import RunningKernel
 from forktrace.model import SCHEMA
 from forktrace.tracer.backend import Attached, try_attach
+from forktrace.tracer.kernel_text import read_text
 from forktrace.tracer.witness import find_witness
 from forktrace.views.colour import print_lines
 
@@ -77,7 +78,7 @@ def diagnose() -> Diagnosis:
     sources: tuple[str, ...] = ()
     try:
         with Btf.of_running_kernel() as btf:
-            kernel = RunningKernel.read(btf)
+            kernel = RunningKernel.read(btf, read_text)
             if can_trace(checks):
                 tried = try_attach(btf, kernel)
     except ForktraceError:

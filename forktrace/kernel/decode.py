@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Literal
 from forktrace.errors import Unsupported
 from forktrace.kernel import flags
 from forktrace.kernel.arch import architecture
+from forktrace.kernel.symbols import Symbol, Symbols
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from forktrace.kernel.arch import Architecture
     from forktrace.kernel.btf import Btf
-    from forktrace.kernel.emulation import Call, Emulator, Layout, Text, Vmas
-    from forktrace.kernel.symbols import Symbols
+    from forktrace.kernel.emulation import Call, Emulator, Layout, Vmas
+    from forktrace.kernel.text import ReadText, Text
 
 Side = Literal["dst", "src"]
 
@@ -41,9 +42,6 @@ RETURN_THUNKS = (
 )
 """What a ``ret`` may have been patched into, arch/x86/kernel/alternative.c."""
 
-STACK_CHECK = "__stack_chk_fail"
-"""Where a function goes whose stack guard was overwritten."""
-
 _INSTRUMENTATION = (
     "__fentry__",
     "__sanitizer_cov_trace_",
@@ -55,14 +53,17 @@ _INSTRUMENTATION = (
     "__kcsan_",
 )
 """How functions begin whose calls compilers add, and which return nothing."""
-_REPORTS = (STACK_CHECK, "__asan_report_", "__hwasan_report_", "__ubsan_handle_")
+_REPORTS = ("__asan_report_", "__hwasan_report_", "__ubsan_handle_")
 
 _BITS = 64
 _TRIALS = 64  # random calls with each filling
 _FORCED = 3  # calls with each conditional jump sent the other way
 _MOST_BRANCHES = 4
+_AROUND = 128  # bytes before and behind a return thunk's entry that belong to it
+_GUARD = 8  # instructions within which a stack guard is loaded and compared
 
 _PATCHED = "another tracer has patched the code of the decision"
+_NO_SKIP = "the code holds no decision that returns 0 early"
 _MORE = "the code decides by more than flags and anon_vma"
 
 
@@ -97,14 +98,14 @@ def read_decision(
     btf: Btf | None,
     symbols: Symbols,
     machine: str,
-    read_text: Callable[[int, int], bytes],
+    read_text: ReadText,
 ) -> Decision:
     """Read and run the running kernel's copy_page_range.
 
-    Raises Undecodable, and ``text.Unreadable`` from ``read_text(address, size)``.
+    Raises Undecodable, and ``text.Unreadable`` from ``read_text``.
     """
     arch = _architecture(machine)
-    from forktrace.kernel.emulation import Layout, Text  # noqa: PLC0415
+    from forktrace.kernel.emulation import Layout  # noqa: PLC0415
 
     if btf is None:
         raise Undecodable(
@@ -114,8 +115,7 @@ def read_decision(
     if function is None:
         raise Undecodable("there is no symbol copy_page_range")
     texts = [
-        Text(symbol.name, symbol.address, read_text(symbol.address, symbol.size))
-        for symbol in (function, *symbols.variants("vma_needs_copy"))
+        read_text(symbol) for symbol in (function, *symbols.variants("vma_needs_copy"))
     ]
     try:
         layout = Layout(
@@ -125,7 +125,7 @@ def read_decision(
     except Unsupported as error:
         raise Undecodable(error.message) from None
     thunks = frozenset(s.address for n in RETURN_THUNKS if (s := symbols.get(n)))
-    return decode(arch, texts, layout, thunks, symbols.names_at)
+    return decode(arch, texts, layout, thunks, symbols.names_at, read_text)
 
 
 def _architecture(machine: str) -> Architecture:
@@ -146,18 +146,19 @@ def decode(
     layout: Layout,
     thunks: frozenset[int] = frozenset(),
     names_at: Callable[[Sequence[int]], Mapping[int, str]] = lambda _: {},
+    read_text: ReadText | None = None,
 ) -> Decision:
     """Find the rule by running code, or raise Undecodable.
 
     ``texts`` are copy_page_range and the functions that it may have been split into,
     ``thunks`` the addresses of the kernel's return thunks; ``names_at`` looks up what
-    functions lie at some addresses.
+    functions lie at some addresses, ``read_text`` reads more code.
     """
     from forktrace.kernel.emulation import Emulator  # noqa: PLC0415
 
     emulator = Emulator(arch, texts, layout, thunks)
     study = _Study(emulator, names_at)
-    study.find_a_skip()
+    study.find_a_skip(read_text)
     bits = study.single_bits()
     study.anon_vmas()
     study.random_vmas(bits)
@@ -190,16 +191,25 @@ class _Study:
         self._none = Vmas()
         self._fill = 0
 
-    def find_a_skip(self) -> None:
-        """Call it with nothing set, stepping over what instrumentation calls."""
+    def find_a_skip(self, read_text: ReadText | None) -> None:
+        """Call it with nothing set, and find out what code belongs to that.
+
+        Calls of instrumentation are stepped over; a jump out of the function may lead
+        to a return thunk, which runs too.
+        """
+        left: set[int] = set()
         while not (call := self._emulator.call(self._none)).skipped:
-            if call.patched:
-                raise Undecodable(_PATCHED)
-            name = self._name(call)
-            if not name.startswith(_INSTRUMENTATION):
-                raise Undecodable("the code holds no decision that returns 0 early")
-            assert call.left_for is not None
-            self._emulator.stepped_over.add(call.left_for)
+            outside = call.left_for
+            if outside is None or outside in left:
+                raise Undecodable(_PATCHED if call.patched else _NO_SKIP)
+            left.add(outside)
+            if self._name(call).startswith(_INSTRUMENTATION):
+                self._emulator.stepped_over.add(outside)
+            elif call.patched and read_text:
+                around = Symbol("", outside - _AROUND, 2 * _AROUND)
+                self._emulator.add(read_text(around))
+            else:
+                raise Undecodable(_PATCHED if call.patched else _NO_SKIP)
 
     def single_bits(self) -> dict[int, Side]:
         """Return the bits that force a copy, each set alone."""
@@ -256,7 +266,9 @@ class _Study:
             for trial in passed[:: max(1, len(passed) // _FORCED)]:
                 self._refill(trial.fill)
                 forced = self._emulator.call(trial.vmas, {at: other})
-                if forced.skipped != trial.call.skipped and not self._reports(forced):
+                if forced.skipped != trial.call.skipped and not (
+                    self._reports(forced) or self._compares_again(trial, at)
+                ):
                     raise Undecodable(_MORE)
 
     def _one_sided(self, arch: Architecture) -> list[tuple[int, int]]:
@@ -273,6 +285,21 @@ class _Study:
                 (other,) = set(ways) - targets
                 found.append((at, other))
         return found
+
+    def _compares_again(self, trial: Trial, at: int) -> bool:
+        """Tell whether a jump asks if a variable is as it was a moment before.
+
+        So does the check of the stack's guard as a function returns. It goes the other
+        way when the kernel's variables change shortly before it.
+        """
+        trace = trial.call.trace
+        index = trace.index(at)
+        for place in trace[max(0, index - _GUARD) : index]:
+            disturbed = self._emulator.call(trial.vmas, disturb=place).trace
+            came = disturbed[: index + 1] == trace[: index + 1]
+            if came and disturbed[index + 1 :][:1] != trace[index + 1 :][:1]:
+                return True
+        return False
 
     def _reports(self, call: Call) -> bool:
         """Tell whether it ended by reporting a fault of the kernel's own."""

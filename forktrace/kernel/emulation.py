@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from forktrace.kernel.arch import Architecture
+    from forktrace.kernel.text import Text
 
 _PAGE = 0x1000
 _LONGEST = 400
@@ -68,19 +69,6 @@ _FILLS = (
     (_NEAR, _NOWHERE),
 )
 FILLS = len(_FILLS)
-
-
-class Text(NamedTuple):
-    """One function's machine code and where it lies in the kernel."""
-
-    name: str
-    address: int
-    code: bytes
-
-    def __contains__(self, address: object) -> bool:
-        """Tell whether ``address`` lies in the function."""
-        inside = isinstance(address, int) and address - self.address
-        return inside is not False and 0 <= inside < len(self.code)
 
 
 class Layout(NamedTuple):
@@ -138,10 +126,7 @@ class Emulator:
     ) -> None:
         self.stepped_over: set[int] = set()
         self._arch = arch
-        self._texts = [
-            text._replace(code=arch.without_tracers(text.code, text.address))
-            for text in texts
-        ]
+        self._texts: list[Text] = []
         self._layout = layout
         self._thunks = thunks
         first = texts[0].address
@@ -152,9 +137,12 @@ class Emulator:
         self._trace: list[int] = []
         self._stop: _Stop | None = None
         self._force: Mapping[int, int] = {}
+        self._disturb: int | None = None
         self._globals: set[int] = set()
         self._tile = bytes(_PAGE)
         self._map()
+        for text in texts:
+            self.add(text)
         self.fill(0)
 
     def instruction(self, address: int) -> bytes:
@@ -195,13 +183,22 @@ class Emulator:
             self._uc.mem_write(page, vma)
         self._uc.mem_write(_POINTED, tile(far) * (_POINTED_SIZE // _PAGE))
         self._uc.mem_write(_STACK, self._tile * (_STACK_SIZE // _PAGE))
-        for page in self._globals:
-            self._uc.mem_write(page, self._tile)
+        self._set_globals(self._tile)
         self._arch.scratch(self._uc, iter(struct.unpack("<512Q", vma)))
 
-    def call(self, vmas: Vmas, force: Mapping[int, int] | None = None) -> Call:
-        """Call the function; ``force`` sends jumps at these addresses elsewhere."""
+    def call(
+        self,
+        vmas: Vmas,
+        force: Mapping[int, int] | None = None,
+        disturb: int | None = None,
+    ) -> Call:
+        """Call the function.
+
+        ``force`` sends jumps at these addresses elsewhere. As the call comes to the
+        address ``disturb``, the kernel's variables change.
+        """
         self._trace, self._stop, self._force = [], None, force or {}
+        self._disturb = disturb
         flags, anon = self._layout
         for page, flag, pointer in (
             (_DST, vmas.dst_flags, vmas.dst_anon),
@@ -212,7 +209,14 @@ class Emulator:
         self._arch.arguments(self._uc, _DST + _VMA, _SRC + _VMA)
         pc = self._texts[0].address + self._shift
         self._arch.enter(self._uc, pc, _STACK + _STACK_SIZE // 2, _RETURN, _TLS)
-        return self._run(pc)
+        call = self._run(pc)
+        if disturb is not None:
+            self._set_globals(self._tile)
+        return call
+
+    def _set_globals(self, data: bytes) -> None:
+        for page in self._globals:
+            self._uc.mem_write(page, data)
 
     def _run(self, pc: int) -> Call:
         while True:
@@ -244,29 +248,23 @@ class Emulator:
                 trace, False, stop.left_for, not called and self._arch.is_patch(last)
             )
 
+    def add(self, text: Text) -> None:
+        """Make more code known."""
+        code = self._arch.without_tracers(text.code, text.address)
+        self._texts.append(text._replace(code=code))
+        first, end = text.address + self._shift, text.address + self._shift + len(code)
+        rights = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
+        self._provide(first, end - first, b"", rights)
+        self._uc.mem_write(first, code)
+
     def _map(self) -> None:
         uc = self._uc
-        pages = {
-            page
-            for text in self._texts
-            for page in range(
-                (text.address + self._shift) // _PAGE,
-                (text.address + self._shift + len(text.code) + 32) // _PAGE + 1,
-            )
-        }
-        for page in pages:
-            uc.mem_map(page * _PAGE, _PAGE, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
-        for text in self._texts:
-            uc.mem_write(text.address + self._shift, text.code)
         uc.mem_map(_STACK, _STACK_SIZE)
         # Writing to these ends the call.
         for start, size in ((_DST, _PAGE), (_SRC, _PAGE), (_POINTED, _POINTED_SIZE)):
             uc.mem_map(start, size, unicorn.UC_PROT_READ)
         uc.hook_add(unicorn.UC_HOOK_CODE, self._on_instruction)
-        uc.hook_add(
-            unicorn.UC_HOOK_MEM_INVALID,
-            self._on_invalid,
-        )
+        uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_invalid)
 
     def _on_instruction(self, uc: Any, address: int, size: int, _: Any) -> None:
         kernel = address - self._shift
@@ -283,6 +281,8 @@ class Emulator:
             uc.emu_stop()
             return
         self._trace.append(kernel)
+        if kernel == self._disturb:
+            self._set_globals(bytes(byte ^ 0xFF for byte in self._tile))
         if kernel in self._force:
             self._arch.jump(uc, self._force[kernel] + self._shift)
 
@@ -315,7 +315,7 @@ class Emulator:
     def _provide(self, address: int, size: int, data: bytes, rights: int) -> set[int]:
         """Map the pages of an access that are not there yet."""
         new = set()
-        for page in {at // _PAGE * _PAGE for at in (address, address + size - 1)}:
+        for page in range(address // _PAGE * _PAGE, address + size, _PAGE):
             try:
                 self._uc.mem_map(page, _PAGE, rights)
             except unicorn.UcError:

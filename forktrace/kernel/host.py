@@ -101,7 +101,7 @@ def _privileges(root: Path) -> Check:
         "privileges",
         ok,
         "may load BPF programs" if ok else "not root",
-        "" if ok else "Run it as root, or with CAP_BPF, CAP_PERFMON and CAP_SYSLOG.",
+        "" if ok else "Run it as root, or with CAP_BPF and CAP_PERFMON.",
     )
 
 

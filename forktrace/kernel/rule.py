@@ -32,7 +32,7 @@ from forktrace.kernel.decode import Side
 from forktrace.model import ANON_VMA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from forktrace.kernel.btf import Btf
     from forktrace.kernel.flags import FlagNames
@@ -40,10 +40,7 @@ if TYPE_CHECKING:
 
 ReadFrom = Literal["code", "btf", "table"]
 
-SYMBOLS = (
-    *("copy_page_range", "vma_needs_copy"),
-    *(decode.STACK_CHECK, *decode.RETURN_THUNKS),
-)
+SYMBOLS = ("copy_page_range", "vma_needs_copy", *decode.RETURN_THUNKS)
 """What ``read_rule`` wants to have been looked up in kallsyms."""
 
 # The order in which the kernel's sources name the bits.
@@ -139,13 +136,12 @@ def read_rule(
     symbols: Symbols,
     release: str | None = None,
     machine: str | None = None,
-    read_text: Callable[[int, int], bytes] = text.read_kcore,
+    read_text: text.ReadText = text.read_kcore,
 ) -> Reading:
     """Read the running kernel's rule: from its code, else its BTF, else a table.
 
     ``symbols`` holds SYMBOLS, ``release`` and ``machine`` are those of uname and
-    default to this kernel's. ``read_text(address, size)`` returns kernel text, or
-    raises ``text.Unreadable``.
+    default to this kernel's.
     """
     release = release or os.uname().release
     try:

@@ -9,6 +9,7 @@ from forktrace.kernel.btf import Btf
 from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import SYMBOLS, Reading, Rule, read_rule
 from forktrace.kernel.symbols import Symbols
+from forktrace.kernel.text import ReadText, read_kcore
 
 NEEDED = ("kernel_clone", *SYMBOLS)
 """What is looked up in kallsyms: always the same, for one reading serves all."""
@@ -25,7 +26,7 @@ class RunningKernel:
     symbols: Symbols
 
     @classmethod
-    def read(cls, btf: Btf | None) -> RunningKernel:
+    def read(cls, btf: Btf | None, read_text: ReadText = read_kcore) -> RunningKernel:
         """Ask the running kernel; without BTF or kallsyms a table may tell the rule."""
         uname = os.uname()
         try:
@@ -35,7 +36,7 @@ class RunningKernel:
         return cls(
             release=uname.release,
             machine=uname.machine,
-            reading=read_rule(btf, symbols),
+            reading=read_rule(btf, symbols, read_text=read_text),
             names=FlagNames.of(
                 uname.release, btf.enum_values("VMA_", "_BIT") if btf else {}
             ),

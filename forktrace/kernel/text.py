@@ -1,10 +1,13 @@
-"""The running kernel's machine code, from /proc/kcore."""
+"""The running kernel's machine code: what a piece of it is, and /proc/kcore."""
 
 from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
+
+from forktrace.kernel.symbols import Symbol
 
 KCORE = "/proc/kcore"
 
@@ -17,18 +20,35 @@ class Unreadable(Exception):
     """Why the kernel's text cannot be read, in a few words."""
 
 
+class Text(NamedTuple):
+    """One function's machine code and where it lies in the kernel."""
+
+    name: str
+    address: int
+    code: bytes
+
+    def __contains__(self, address: object) -> bool:
+        """Tell whether ``address`` lies in the function."""
+        inside = isinstance(address, int) and address - self.address
+        return inside is not False and 0 <= inside < len(self.code)
+
+
+ReadText = Callable[[Symbol], Text]
+"""Returns a function's code, or raises Unreadable."""
+
+
 class _Segment(NamedTuple):
     address: int
     size: int
     offset: int
 
 
-def read_kcore(address: int, size: int, path: str = KCORE) -> bytes:
-    """Return ``size`` bytes of kernel memory at ``address``.
+def read_kcore(symbol: Symbol, path: str = KCORE) -> Text:
+    """Return the code of a function.
 
     Needs CAP_SYS_RAWIO and no lockdown in confidentiality mode. Raises Unreadable.
     """
-    if address == 0 or size == 0:
+    if symbol.address == 0 or symbol.size == 0:
         raise Unreadable("the kernel hides its addresses (kptr_restrict, or not root)")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -39,12 +59,13 @@ def read_kcore(address: int, size: int, path: str = KCORE) -> bytes:
     except OSError as error:
         raise Unreadable(f"cannot open {path}: {error.strerror}") from None
     try:
-        return _read(descriptor, address, size, path)
+        code = _read(descriptor, symbol.address, symbol.size, path)
     # OverflowError: no file has such a place.
     except (OSError, OverflowError, struct.error) as error:
         raise Unreadable(f"cannot read {path}: {error}") from None
     finally:
         os.close(descriptor)
+    return Text(symbol.name, symbol.address, code)
 
 
 def _read(descriptor: int, address: int, size: int, path: str) -> bytes:

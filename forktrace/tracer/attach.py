@@ -9,7 +9,6 @@ import ctypes
 import errno
 import fcntl
 import os
-import platform
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,11 +16,12 @@ from pathlib import Path
 
 from forktrace import libbpf
 from forktrace.errors import SHORT_OF, ForktraceError, Unsupported
+from forktrace.kernel.abi import abi
 
 _KPROBE_PMU = Path("/sys/bus/event_source/devices/kprobe")
-_PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
 _PERF_FLAG_FD_CLOEXEC = 8
-_PERF_EVENT_IOC_SET_BPF = 0x40042408
+SET_BPF = 0x40042408
+"""ioctl PERF_EVENT_IOC_SET_BPF: run a program at the event."""
 
 
 class _PerfEventAttr(ctypes.Structure):
@@ -71,7 +71,7 @@ class Probes:
         fd = -1
         try:
             fd = opener(place)
-            fcntl.ioctl(fd, _PERF_EVENT_IOC_SET_BPF, program)
+            fcntl.ioctl(fd, SET_BPF, program)
         except OSError as error:
             if fd >= 0:
                 os.close(fd)
@@ -144,7 +144,7 @@ def _perf_event_open(attr: _PerfEventAttr) -> int:
     """Open the event on CPU 0; a kprobe fires on every CPU all the same."""
     libc = ctypes.CDLL(None, use_errno=True)
     fd: int = libc.syscall(
-        _PERF_EVENT_OPEN[platform.machine()],
+        abi().perf_event_open,
         ctypes.byref(attr),
         ctypes.c_int(-1),
         ctypes.c_int(0),

@@ -17,6 +17,7 @@ from forktrace.kernel.running import RunningKernel
 from forktrace.tracer import program
 from forktrace.tracer.attach import Opener, Place, Probes, open_kprobe
 from forktrace.tracer.child import in_child
+from forktrace.tracer.kernel_text import read_text
 from forktrace.tracer.layout import Layout
 from forktrace.tracer.macros import macros
 
@@ -69,7 +70,7 @@ def prepare(mode: AttachMode, ring_bytes: int) -> Prepared:
 
     def work() -> tuple[Prepared, list[int]]:
         with Btf.of_running_kernel() as btf:
-            kernel = RunningKernel.read(btf)
+            kernel = RunningKernel.read(btf, read_text)
             ways, loaded = _first(btf, kernel, mode, ring_bytes)
         return Prepared(kernel, ways, loaded), loaded.fds()
 

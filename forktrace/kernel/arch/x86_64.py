@@ -9,6 +9,8 @@ from typing import Any
 import unicorn
 from unicorn import x86_const as reg
 
+from forktrace.kernel.abi import ENDBR
+
 _SCRATCH = (
     *(reg.UC_X86_REG_RAX, reg.UC_X86_REG_RBX, reg.UC_X86_REG_RCX, reg.UC_X86_REG_RDX),
     *(reg.UC_X86_REG_RBP, reg.UC_X86_REG_R8, reg.UC_X86_REG_R9, reg.UC_X86_REG_R10),
@@ -19,9 +21,6 @@ _INT3, _CALL, _JUMP, _SHORT_JUMP, _LOOPS = 0xCC, 0xE8, 0xE9, 0xEB, range(0xE0, 0
 _NOP = bytes.fromhex("0f1f440000")
 # arch/x86/include/asm/nops.h: five bytes long, without and with the prefix form.
 _NOPS = (_NOP, bytes.fromhex("6666666690"))
-# endbr64, and what the kernel makes of it where no indirect call may go
-# (gen_endbr_poison, 6.8 and d0ac2b8c5de4 "x86/ibt: Clean up is_endbr()" before).
-_LANDINGS = tuple(bytes.fromhex(code) for code in ("f30f1efa", "660f1f00", "0f1f40d6"))
 _PREFIXES = (0x2E, 0x3E, 0xF2)  # of jumps: cs, ds (notrack), bnd
 
 
@@ -118,7 +117,7 @@ def without_tracers(code: bytes, address: int) -> bytes:
     trampoline (0c3772a8db1f, "x86/ftrace: implement DYNAMIC_FTRACE_WITH_JMP", 6.19);
     while it does, an int3 stands in the first byte.
     """
-    at = 4 if code.startswith(_LANDINGS) else 0
+    at = 4 if code.startswith(ENDBR) else 0
     entry = code[at : at + 5]
     if len(entry) < 5:
         return code

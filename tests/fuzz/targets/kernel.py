@@ -28,6 +28,7 @@ ffffffff81234a80 T kernel_clone
 ffffffff81234b00 W __x86_return_thunk
 ffffffffc0000000 t helper\t[module]
 """
+_SYMBOL = symbols.Symbol("copy_page_range", 0xFFFFFFFF81000040, 16)
 _MEMBERS = {"vm_area_struct": ("vm_start", "vm_flags", "anon_vma"), "mm_struct": ("x",)}
 
 
@@ -37,7 +38,7 @@ def _kallsyms(data: bytes) -> None:
 
 
 def _kcore(data: bytes) -> None:
-    text.read_kcore(0xFFFFFFFF81000040, 16, str(as_file("kcore", data)))
+    text.read_kcore(_SYMBOL, str(as_file("kcore", data)))
 
 
 def _elf() -> bytes:

@@ -171,18 +171,6 @@ def test_without_it_nothing_is_traced(capability: str) -> None:
         assert "CAP_BPF, CAP_PERFMON" in refused(privileged(fewer))
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("capability", ["syslog", "sys_rawio"])
-def test_without_it_the_kernels_code_cannot_be_read(
-    capability: str, tmp_path: Path
-) -> None:
-    fewer = without(service(), "sys_admin", capability)
-    with paranoid(2):
-        samples = told(tmp_path, privileged(fewer))
-    assert forks(samples) >= 3
-    assert read_from(samples) != "code"
-
-
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 UNITS = Path("/run/systemd/system")
 ERRORS = Path("/run/forktrace.err")
@@ -282,7 +270,8 @@ def test_the_pods_capabilities_are_enough(tmp_path: Path) -> None:
     with paranoid(3):
         samples = told(tmp_path, privileged(pod(), *CONTAINER))
     assert forks(samples) >= 3
-    assert read_from(samples) == "btf"
+    assert read_from(samples) == "code"
+    assert agreeing(samples) > 0
 
 
 @not_below(*EMPTIED)

@@ -34,7 +34,7 @@ NONE = {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapBnd": 0, "CapAmb": 0}
 LOCKED = ("prlimit", "--memlock=unlimited")
 """Linux before 5.11 counts BPF maps as locked memory."""
 
-SERVICE = ["bpf", "perfmon", "syslog", "sys_rawio", "sys_admin"]
+SERVICE = ["bpf", "perfmon", "sys_admin"]
 
 
 def fork() -> None:

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from forktrace.kernel.symbols import Symbol, Symbols
+from forktrace.kernel.text import read_kcore
+from forktrace.tracer.kernel_text import read_by_probe
 from tests.live.guest.expected import trigger_of
 from tests.live.guest.programs import (
     FORKTRACE,
@@ -139,14 +142,32 @@ def decisions(tmp_path: Path, command: list[str]) -> tuple[list[Any], str]:
     return wrong, trace.errors()
 
 
+def test_without_kcore_a_bpf_program_reads_the_code(tmp_path: Path) -> None:
+    wrong, errors = decisions(tmp_path, [*hidden("/proc/kcore"), *FORKTRACE])
+    assert not wrong
+    assert f"decisions from {'return' if HAS_SYMBOL else 'branch'}" in errors
+
+
 def test_without_the_code_the_rule_comes_from_elsewhere_and_is_right(
     tmp_path: Path,
 ) -> None:
-    command = [*hidden("/proc/kcore"), *FORKTRACE]
+    command = [sys.executable, "-m", "tests.live.guest.no_code"]
     wrong, errors = decisions(tmp_path, command)
     assert not wrong
     # The place of the branch witness was in the code; a symbol is still a symbol.
     assert f"decisions from {'return' if HAS_SYMBOL else 'rule'}" in errors
+
+
+@pytest.mark.parametrize("hide", ["nothing", "address"])
+def test_a_bpf_program_reads_what_kcore_has(hide: str) -> None:
+    symbol = Symbols.read("copy_page_range").found["copy_page_range"]
+    text = read_kcore(symbol)
+    wanted = symbol if hide == "nothing" else Symbol(symbol.name, 0, 0)
+    read = read_by_probe(wanted)
+    assert read.address == text.address
+    size = min(len(read.code), len(text.code))
+    assert size > 300
+    assert read.code[:size] == text.code[:size]
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from forktrace.kernel.rule import Reading, read_rule
 from tests.live.guest.expected import MIXEDMAP, PFNMAP
 
 
-def _forgetful(*arguments: Any) -> Reading:
-    reading = read_rule(*arguments)
+def _forgetful(*arguments: Any, **named: Any) -> Reading:
+    reading = read_rule(*arguments, **named)
     bits = {
         bit: side
         for bit, side in reading.rule.bits.items()

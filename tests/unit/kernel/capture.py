@@ -19,15 +19,12 @@ from forktrace.kernel.symbols import Symbols
 
 def main() -> None:
     symbols = Symbols.read(*rule.SYMBOLS)
-    functions, thunks, stack_check = {}, [], 0
+    functions, thunks = {}, []
     for symbol in symbols.found.values():
         if symbol.name in decode.RETURN_THUNKS:
             thunks.append(symbol.address)
             continue
-        if symbol.name == decode.STACK_CHECK:
-            stack_check = symbol.address
-            continue
-        code = text.read_kcore(symbol.address, symbol.size)
+        code = text.read_kcore(symbol).code
         functions[symbol.name] = {"address": symbol.address, "code": code.hex()}
     with Btf.of_running_kernel() as btf:
         layout = {
@@ -41,7 +38,6 @@ def main() -> None:
         "vm_area_struct": layout,
         "functions": functions,
         "return_thunks": sorted(thunks),
-        "stack_check": stack_check,
         "vma_bits": bits,
     }
     json.dump(fixture, sys.stdout, indent=1)

@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from forktrace.kernel.arch import architecture
-from forktrace.kernel.decode import STACK_CHECK, Decision, Side, decode
-from forktrace.kernel.emulation import Layout, Text
+from forktrace.kernel.decode import Decision, Side, decode
+from forktrace.kernel.emulation import Layout
+from forktrace.kernel.text import Text
 
 FOLDER = Path(__file__).parent / "code"
 
@@ -58,7 +58,6 @@ class Kernel:
     function: Text
     callees: tuple[Text, ...]
     thunks: frozenset[int]
-    stack_check: int
     vma_bits: dict[str, int]
 
     def decode(self, code: bytes | None = None) -> Decision:
@@ -69,12 +68,7 @@ class Kernel:
         arch = architecture(self.machine)
         assert arch
         texts = (function, *self.callees)
-        return decode(arch, texts, self.layout, self.thunks, self.names_at)
-
-    def names_at(self, addresses: Sequence[int]) -> dict[int, str]:
-        """Name what lies at these addresses, as kallsyms does."""
-        known = {self.stack_check: STACK_CHECK}
-        return {at: known[at] for at in addresses if at in known}
+        return decode(arch, texts, self.layout, self.thunks)
 
 
 def load(name: str) -> Kernel:
@@ -91,6 +85,5 @@ def load(name: str) -> Kernel:
         function,
         tuple(texts.values()),
         frozenset(raw["return_thunks"]),
-        raw.get("stack_check", 0),
         raw["vma_bits"],
     )

@@ -14,8 +14,9 @@ import pytest
 
 from forktrace.kernel.arch import Architecture, architecture
 from forktrace.kernel.decode import Undecodable, decode, read_decision
-from forktrace.kernel.emulation import Emulator, Layout, Text, Vmas
+from forktrace.kernel.emulation import Emulator, Layout, Vmas
 from forktrace.kernel.symbols import Symbol, Symbols
+from forktrace.kernel.text import Text
 from tests.unit.kernel.fixtures import (
     EXPECTED,
     FOLDER,
@@ -176,6 +177,10 @@ class FakeBtf:
         return {"vm_flags": FLAGS, "anon_vma": ANON}[member]
 
 
+def unread(symbol: Symbol) -> Text:
+    raise AssertionError(f"{symbol.name} was read")
+
+
 class TestReadDecision:
     """What is looked up where, with a kernel's text in a dictionary."""
 
@@ -191,7 +196,7 @@ class TestReadDecision:
             btf or FakeBtf(),  # type: ignore[arg-type]
             symbols,
             machine,
-            lambda address, size: texts[address].code[:size],
+            lambda symbol: texts[symbol.address],
         )
 
     @pytest.mark.parametrize("name", ["7.3.4-symbol", "7.3.4-isra"])
@@ -208,12 +213,12 @@ class TestReadDecision:
                 FakeBtf(),  # type: ignore[arg-type]
                 Symbols(),
                 "x86_64",
-                lambda address, size: b"",
+                unread,
             )
 
     def test_no_btf_is_a_reason(self) -> None:
         with pytest.raises(Undecodable, match="BTF"):
-            read_decision(None, Symbols(), "x86_64", lambda address, size: b"")
+            read_decision(None, Symbols(), "x86_64", unread)
 
 
 class TestOtherRules:

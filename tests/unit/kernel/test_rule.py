@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from forktrace.kernel.decode import STACK_CHECK
 from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import (
     Rule,
@@ -15,7 +14,7 @@ from forktrace.kernel.rule import (
     rule_of_release,
 )
 from forktrace.kernel.symbols import Symbol, Symbols
-from forktrace.kernel.text import Unreadable
+from forktrace.kernel.text import Text, Unreadable
 from tests.unit.kernel.fixtures import (
     EXPECTED,
     FROM_6_0,
@@ -155,11 +154,9 @@ class TestBtf:
 
 class TestReadRule:
     def symbols(self, release: str) -> Symbols:
-        kernel = load(release)
-        text = kernel.function
+        text = load(release).function
         symbol = Symbol(text.name, text.address, len(text.code))
-        check = Symbol(STACK_CHECK, kernel.stack_check, 0)
-        return Symbols({each.name: each for each in (symbol, check)})
+        return Symbols({text.name: symbol})
 
     @pytest.mark.parametrize(
         "release", ["6.12.117+deb13-cloud-amd64", "7.3.4+deb13-amd64"]
@@ -172,7 +169,7 @@ class TestReadRule:
             self.symbols(release),
             "5.10.0",
             "x86_64",
-            lambda address, size: kernel.function.code[:size],
+            lambda symbol: kernel.function,
         )
         assert reading.rule == Rule(EXPECTED[release][0], "code")
         assert reading.branches == EXPECTED[release][1]
@@ -185,7 +182,7 @@ class TestReadRule:
     def test_unreadable_code_falls_back_and_says_why(
         self, release: str, source: str
     ) -> None:
-        def closed(address: int, size: int) -> bytes:
+        def closed(symbol: Symbol) -> Text:
             raise Unreadable("kcore is closed")
 
         reading = read_rule(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forktrace.kernel.symbols import Symbol
 from forktrace.kernel.text import Unreadable, read_kcore
 
 if TYPE_CHECKING:
@@ -31,14 +32,18 @@ def core(tmp_path: Path, content: bytes = b"0123456789") -> str:
     return str(path)
 
 
+def code_of(address: int, size: int, path: str) -> bytes:
+    return read_kcore(Symbol("copy_page_range", address, size), path).code
+
+
 def test_the_segment_that_holds_the_address_is_read(tmp_path: Path) -> None:
-    assert read_kcore(TEXT + 2, 3, core(tmp_path)) == b"234"
+    assert code_of(TEXT + 2, 3, core(tmp_path)) == b"234"
 
 
 def test_an_address_outside_is_a_reason(tmp_path: Path) -> None:
     for address, size in ((TEXT - 1, 2), (TEXT + 8, 3), (0x500, 1)):
         with pytest.raises(Unreadable, match=f"{address:#x}"):
-            read_kcore(address, size, core(tmp_path))
+            code_of(address, size, core(tmp_path))
 
 
 def test_a_core_cut_short_is_a_reason(tmp_path: Path) -> None:
@@ -46,20 +51,20 @@ def test_a_core_cut_short_is_a_reason(tmp_path: Path) -> None:
     for size in (0, 40, 64, 100, os.path.getsize(path) - 1):
         os.truncate(path, size)
         with pytest.raises(Unreadable):
-            read_kcore(TEXT, 10, path)
+            code_of(TEXT, 10, path)
         path = core(tmp_path)
 
 
 def test_hidden_addresses_are_a_reason(tmp_path: Path) -> None:
     with pytest.raises(Unreadable, match="kptr_restrict"):
-        read_kcore(0, 10, core(tmp_path))
+        code_of(0, 10, core(tmp_path))
 
 
 def test_a_kernel_without_kcore_is_a_reason(tmp_path: Path) -> None:
     with pytest.raises(Unreadable, match="CONFIG_PROC_KCORE"):
-        read_kcore(TEXT, 1, str(tmp_path / "none"))
+        code_of(TEXT, 1, str(tmp_path / "none"))
 
 
 def test_a_directory_is_a_reason(tmp_path: Path) -> None:
     with pytest.raises(Unreadable):
-        read_kcore(TEXT, 1, str(tmp_path))
+        code_of(TEXT, 1, str(tmp_path))
