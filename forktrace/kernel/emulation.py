@@ -11,6 +11,7 @@ import random
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import unicorn
@@ -33,11 +34,11 @@ _RETURN = 0x20000
 _TLS = 0x4_0000_0000
 _TEXT = 0x8_0000_0000
 _GLOBALS_END = 0x10_0000_0000
-_STACK, _DST, _SRC, _POINTED = (0x100_0000_0000 * n for n in (1, 2, 3, 4))
+_STACK, _VMAS, _POINTED = (0x100_0000_0000 * n for n in (1, 2, 3))
 _FAR = 0x2000_0000_0000
 _STACK_SIZE = 0x10000
 _POINTED_SIZE = 0x10000
-_VMA = 0x400  # into its page
+_DST, _SRC = 0x400, 0x800  # into the page of the VMAs
 
 # x86-64 in Unicorn has 52 bits of address: kernel addresses come cut to them.
 _CUT = (1 << 52) - 1
@@ -69,6 +70,20 @@ _FILLS = (
     (_NEAR, _NOWHERE),
 )
 FILLS = len(_FILLS)
+
+
+@lru_cache(maxsize=FILLS)
+def _filling(number: int) -> tuple[bytes, bytes, bytes]:
+    """Return what fills the VMAs' page, what they point to, and all else."""
+    near, far = _FILLS[number]
+    source = random.Random(number)
+
+    def page(words: _Words) -> bytes:
+        steps = words.spread // words.step
+        some = [words.base + words.step * source.randrange(steps) for _ in range(512)]
+        return struct.pack("<512Q", *some)
+
+    return page(near), page(far), page(near)
 
 
 class Layout(NamedTuple):
@@ -140,6 +155,7 @@ class Emulator:
         self._disturb: int | None = None
         self._globals: set[int] = set()
         self._tile = bytes(_PAGE)
+        self._vmas = bytearray()
         self._map()
         for text in texts:
             self.add(text)
@@ -168,23 +184,12 @@ class Emulator:
 
     def fill(self, number: int) -> None:
         """Give every byte but flags and anon_vma another value: one of FILLS ways."""
-        near, far = _FILLS[number]
-        source = random.Random(number)
-
-        def tile(kind: _Words) -> bytes:
-            words = [
-                kind.base + source.randrange(0, kind.spread, kind.step)
-                for _ in range(_PAGE // 8)
-            ]
-            return struct.pack(f"<{len(words)}Q", *words)
-
-        vma, self._tile = tile(near), tile(near)
-        for page in (_DST, _SRC):
-            self._uc.mem_write(page, vma)
-        self._uc.mem_write(_POINTED, tile(far) * (_POINTED_SIZE // _PAGE))
+        vmas, pointed, self._tile = _filling(number)
+        self._vmas = bytearray(vmas)
+        self._uc.mem_write(_POINTED, pointed * (_POINTED_SIZE // _PAGE))
         self._uc.mem_write(_STACK, self._tile * (_STACK_SIZE // _PAGE))
         self._set_globals(self._tile)
-        self._arch.scratch(self._uc, iter(struct.unpack("<512Q", vma)))
+        self._arch.scratch(self._uc, iter(struct.unpack("<512Q", vmas)))
 
     def call(
         self,
@@ -199,14 +204,14 @@ class Emulator:
         """
         self._trace, self._stop, self._force = [], None, force or {}
         self._disturb = disturb
-        flags, anon = self._layout
-        for page, flag, pointer in (
+        for vma, flags, anon in (
             (_DST, vmas.dst_flags, vmas.dst_anon),
             (_SRC, vmas.src_flags, vmas.src_anon),
         ):
-            self._uc.mem_write(page + _VMA + flags, struct.pack("<Q", flag))
-            self._uc.mem_write(page + _VMA + anon, struct.pack("<Q", pointer))
-        self._arch.arguments(self._uc, _DST + _VMA, _SRC + _VMA)
+            struct.pack_into("<Q", self._vmas, vma + self._layout.vm_flags, flags)
+            struct.pack_into("<Q", self._vmas, vma + self._layout.anon_vma, anon)
+        self._uc.mem_write(_VMAS, bytes(self._vmas))
+        self._arch.arguments(self._uc, _VMAS + _DST, _VMAS + _SRC)
         pc = self._texts[0].address + self._shift
         self._arch.enter(self._uc, pc, _STACK + _STACK_SIZE // 2, _RETURN, _TLS)
         call = self._run(pc)
@@ -261,14 +266,14 @@ class Emulator:
         uc = self._uc
         uc.mem_map(_STACK, _STACK_SIZE)
         # Writing to these ends the call.
-        for start, size in ((_DST, _PAGE), (_SRC, _PAGE), (_POINTED, _POINTED_SIZE)):
+        for start, size in ((_VMAS, _PAGE), (_POINTED, _POINTED_SIZE)):
             uc.mem_map(start, size, unicorn.UC_PROT_READ)
         uc.hook_add(unicorn.UC_HOOK_CODE, self._on_instruction)
         uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_invalid)
 
     def _on_instruction(self, uc: Any, address: int, size: int, _: Any) -> None:
         kernel = address - self._shift
-        if not any(kernel in text for text in self._texts):
+        if kernel not in self._code and not any(kernel in t for t in self._texts):
             self._stop = _Stop(kernel)
             uc.emu_stop()
             return

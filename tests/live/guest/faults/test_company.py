@@ -187,8 +187,9 @@ def test_the_function_tracer_changes_nothing(
             run.counting_exactly() as made,
         ):
             for tracer in ("nop", "function", "nop", "function"):
-                made.append(fork(FORKS))
+                # Each change empties its buffer.
                 (instance / "current_tracer").write_text(tracer)
+                made.append(fork(FORKS))
         theirs = (instance / "trace").read_text().count(": kernel_clone <-")
     finally:
         instance.rmdir()
