@@ -32,6 +32,9 @@ GUEST_ENV = {
 }
 """What every command in a guest finds in its environment."""
 
+SLOW_ENV = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": "/run/pycache"}
+"""With a root that brings no byte code: compiling takes a minute, so once is enough."""
+
 CONSOLE_LINES = 15
 """So many lines of the console go with an error."""
 
@@ -107,7 +110,7 @@ def run_guest(
         started = time.monotonic()
         job = initramfs.Job(
             argv=[os.fspath(word) for word in argv],
-            env={**GUEST_ENV, "RESULTS": str(folder), **(env or {})},
+            env={**_environment(kernel), "RESULTS": str(folder), **(env or {})},
             cwd=where,
             results=folder,
             shown=list(dict.fromkeys((REPOSITORY, where))),
@@ -296,6 +299,10 @@ def _receive(connection: object) -> bytes:
         return connection.recv(1 << 16)
     except ConnectionResetError:
         return b""
+
+
+def _environment(kernel: Kernel) -> Mapping[str, str]:
+    return GUEST_ENV if kernel.arch.native else {**GUEST_ENV, **SLOW_ENV}
 
 
 def _results_folder(given: Path | None, slot: int) -> Path:
