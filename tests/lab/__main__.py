@@ -9,17 +9,20 @@ from pathlib import Path
 
 from forktrace.errors import ForktraceError, UsageError
 from tests.lab import Machine, debian_kernels, extra_kernels, find_kernel, run_guest
+from tests.lab.architectures import ALL
 
 EPILOG = """
 examples:
   python -m tests.lab --list
   python -m tests.lab --kernel 7.3 -- uname -a
   python -m tests.lab --kernel 6.1 --memory 4096 -- .venv/bin/forktrace doctor
+  python -m tests.lab --kernel 7.3-arm64 -- python3 -m forktrace selftest
   python -m tests.lab --kernel /boot/vmlinuz-6.1.0 --results out -- cp /etc/fstab out
 
 The command runs as root, sees this machine's files read-only, and may write to the
 results folder (also $RESULTS), /tmp, /var/tmp, /run and /dev/shm. The exit status is
-the command's.
+the command's. On arm64 it sees this repository and the current folder alone, in a
+Debian 13 of its own.
 """
 
 
@@ -35,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     add = described.add_argument
     add("--list", action="store_true", help="list the kernels there are")
     add("--fetch", nargs="+", metavar="KERNEL", help="only download these kernels")
-    add("--kernel", help='a series ("7.3", "7.3-rt"), or the path of an image')
+    add("--kernel", help='a series ("7.3", "7.3-arm64"), or the path of an image')
     add("--smp", type=int, default=default.smp, help="CPUs (%(default)s)")
     add("--memory", type=int, default=default.memory, help="in MiB (%(default)s)")
     add(
@@ -72,16 +75,17 @@ def main(argv: list[str]) -> int:
 
 
 def _list() -> int:
-    for kernel in debian_kernels().values():
-        print(f"{kernel.series:14} {kernel.release:30} {kernel.package.name}")
+    for arch in ALL:
+        for kernel in debian_kernels(arch).values():
+            print(f"{kernel.series:18} {kernel.release:30} {kernel.package.name}")
     for extra in extra_kernels().values():
-        print(f"{extra.name:14} {extra.image}")
+        print(f"{extra.name:18} {extra.image}")
     return 0
 
 
 def _fetch(names: list[str]) -> int:
     for name in names:
-        print(f"{name:14} {find_kernel(name).image}")
+        print(f"{name:18} {find_kernel(name).image}")
     return 0
 
 

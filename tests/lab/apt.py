@@ -113,9 +113,13 @@ def debian_sources(machine: Iterable[Source]) -> list[Source]:
 class Apt:
     """Debian's package lists and downloads in a folder of our own."""
 
-    def __init__(self, folder: Path) -> None:
-        """Use ``folder``; nothing is read or written yet."""
+    def __init__(self, folder: Path, architecture: str = "amd64") -> None:
+        """Use ``folder``; nothing is read or written yet.
+
+        ``architecture`` is Debian's name of the one whose packages are wanted.
+        """
         self._folder = folder
+        self._architecture = architecture
         self._stamp = folder / "updated"
         self._config = folder / "apt.conf"
 
@@ -158,6 +162,17 @@ class Apt:
         self._run("apt-get", "download", *names, timeout=1800, cwd=folder)
         return sorted(folder.glob("*.deb"))
 
+    def download_all(self, names: Iterable[str], folder: Path) -> list[Path]:
+        """Fetch packages and all that they depend on, as for an empty machine."""
+        (folder / "partial").mkdir(exist_ok=True)
+        self._run(
+            *("apt-get", "install", "--yes", "--download-only"),
+            *("--no-install-recommends", "-o", f"Dir::Cache::archives={folder}"),
+            *names,
+            timeout=1800,
+        )
+        return sorted(folder.glob("*.deb"))
+
     def _configure(self) -> None:
         folder = self._folder
         for name in (
@@ -178,6 +193,8 @@ class Apt:
         lines = [line for line in dump.stdout.splitlines() if line[:9] == "Acquire::"]
         settings = {
             "Acquire::Languages": "none",
+            "APT::Architecture": self._architecture,
+            "APT::Architectures": self._architecture,
             "APT::Sandbox::User": "root",
             "Dir::State": f"{folder}/state",
             "Dir::State::status": f"{folder}/status",

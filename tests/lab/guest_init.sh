@@ -5,7 +5,6 @@
 # kernel panics: the lab shows the console.
 set -e
 busybox=/bin/busybox
-output=/dev/ttyS1
 
 optional() {
     "$@" || echo "lab: this kernel cannot: $*"
@@ -20,7 +19,21 @@ mount_root() {
         if [ -e "$module" ]; then insmod "$module"; fi
     done
     mount -t virtiofs -o ro host /host
-    mount --bind /host /new
+    if [ "$ROOT" = / ]; then
+        mount --bind /host /new
+    else
+        mount_other_root
+    fi
+}
+
+# Programs for another processor than the host's, and of the host only what is shown.
+mount_other_root() {
+    mount -t tmpfs -o mode=755 root /new
+    cd /new
+    mkdir -p usr proc sys dev run tmp var/tmp root
+    mount --bind "/host$ROOT/usr" usr
+    cp -a "/host$ROOT/etc" "/host$ROOT/bin" "/host$ROOT/sbin" "/host$ROOT/lib" .
+    cd /
 }
 
 mount_writable() {
@@ -33,6 +46,12 @@ mount_writable() {
         for folder; do
             mkdir -p "/new$folder"
             mount --bind "/host$folder" "/new$folder"
+            if [ "$ROOT" != / ] && [ -d "/new$folder/.venv" ]; then
+                # What it holds is for the host's Python.
+                mount -t tmpfs venv "/new$folder/.venv"
+                mkdir "/new$folder/.venv/bin"
+                ln -s /usr/bin/python3 "/new$folder/.venv/bin/python"
+            fi
         done
     }
     show_hidden
@@ -62,7 +81,7 @@ mount_kernel() {
 # always the last, whatever the job still had in the air.
 run_job() {
     mkfifo /run/lab/pipe
-    { stty raw -echo; exec cat </run/lab/pipe; } <>$output >&0 &
+    { stty raw -echo; exec cat </run/lab/pipe; } <>"$OUTPUT" >&0 &
     exec 3>/run/lab/pipe
     set +e
     (cd "$CWD" && exec 3>&- && job) </dev/null >&3 2>&3
@@ -90,4 +109,5 @@ mkdir /run/lab/bin
 PATH=/run/lab/bin
 echo lab >/proc/sys/kernel/hostname
 ip link set lo up
+if [ "$ROOT" != / ]; then /usr/sbin/ldconfig; fi
 run_job

@@ -13,6 +13,8 @@ from tests.lab.errors import LabError
 
 INIT = Path(__file__).with_name("guest_init.sh")
 
+ROOT = Path("/")
+
 HIDDEN = ("/tmp", "/var/tmp", "/run", "/dev/shm")
 """Where a guest has a fresh tmpfs instead of what the host has there."""
 
@@ -23,6 +25,9 @@ class Job:
 
     ``shown`` are the host's folders that must be seen in the guest although they
     are under one of the HIDDEN; ``results`` is the folder the guest may write to.
+    ``root`` is where the host has the guest's root: another one than the host's own
+    has none of the host's folders, all of ``shown`` are added. ``output`` is the serial
+    port for what the job prints.
     """
 
     argv: Sequence[str]
@@ -31,14 +36,18 @@ class Job:
     results: Path
     shown: Sequence[Path]
     end_mark: str
+    root: Path = ROOT
+    output: str = "ttyS1"
 
     def script(self) -> str:
         """Return the job as assignments and functions that guest_init.sh reads."""
-        shown = [path for path in self.shown if is_hidden(path)]
+        shown = [path for path in self.shown if self.root != ROOT or is_hidden(path)]
         env = [f"{name}={value}" for name, value in sorted(self.env.items())]
         return "\n".join(
             (
                 f"END_MARK={self.end_mark}",
+                f"OUTPUT=/dev/{self.output}",
+                f"ROOT={shlex.quote(str(self.root))}",
                 f"CWD={shlex.quote(str(self.cwd))}",
                 f"RESULTS={shlex.quote(str(self.results))}",
                 f"show_hidden() {{ show {shlex.join(map(str, shown))}; }}",
@@ -61,8 +70,9 @@ def build(modules: Iterable[Path], job: Job) -> bytes:
 
     Raises LabError where there is no static busybox on the machine.
     """
+    busybox = _busybox() if job.root == ROOT else job.root / "usr/bin/busybox"
     files = {
-        "bin/busybox": (0o755, _busybox().read_bytes()),
+        "bin/busybox": (0o755, busybox.read_bytes()),
         "init": (0o755, INIT.read_bytes()),
         "job": (0o644, job.script().encode()),
     }

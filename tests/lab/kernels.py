@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.lab.apt import Apt, Package
+from tests.lab.architectures import AMD64, Architecture, architecture_of
 from tests.lab.cache import cache_folder, cache_lock
 from tests.lab.errors import LabError
 
@@ -34,10 +35,10 @@ MODULES = (
 )
 """What a guest needs for its root, in the order of loading, where not built in."""
 
-_NAME = re.compile(
+_NAME = (
     r"linux-(?P<kind>image|binary)-"
-    r"(?P<version>(?P<series>\d+\.\d+)\.\d\S*?)-(?P<flavour>cloud-|rt-|)amd64"
-    r"(?P<unsigned>-unsigned)?"
+    r"(?P<version>(?P<series>\d+\.\d+)\.\d\S*?)-(?P<flavour>cloud-|rt-|){debian}"
+    r"(?P<pages>-16k)?(?P<unsigned>-unsigned)?"
 )
 
 
@@ -48,6 +49,7 @@ class Kernel:
     name: str
     image: Path
     modules: tuple[Path, ...] = ()
+    arch: Architecture = AMD64
 
 
 @dataclass(frozen=True)
@@ -62,15 +64,16 @@ class DebianKernel:
 def find_kernel(name: str) -> Kernel:
     """Return the kernel of a name, from the cache or else from Debian.
 
-    ``name`` is a series ("6.12", "7.3-rt"), the name of one of extra_kernels(), or
-    the path of an image. Raises LabError where there is none.
+    ``name`` is a series ("6.12", "7.3-rt", "7.3-arm64"), the name of one of
+    extra_kernels(), or the path of an image. Raises LabError where there is none.
     """
     if "/" in name or Path(name).is_file():
         return _kernel_by_path(Path(name))
     extra = extra_kernels()
     if name in extra:
         return extra[name]
-    offered = debian_kernels()
+    arch = architecture_of(name)
+    offered = debian_kernels(arch)
     if name not in offered:
         known = ", ".join([*offered, *extra])
         raise LabError(f"There is no kernel {name}.", f"There are: {known}.")
@@ -78,8 +81,8 @@ def find_kernel(name: str) -> Kernel:
     with cache_lock() as cache:
         folder = cache / "kernels" / f"{kernel.release}_{kernel.package.version}"
         if not folder.exists():
-            _fetch(kernel, folder)
-        return _kernel_in(folder, name)
+            _fetch(kernel, folder, debian_packages(arch))
+        return _kernel_in(folder, name, arch)
 
 
 def extra_kernels() -> dict[str, Kernel]:
@@ -93,17 +96,23 @@ def extra_kernels() -> dict[str, Kernel]:
     return {kernel.name: kernel for kernel in kernels}
 
 
-def debian_kernels() -> dict[str, DebianKernel]:
+def debian_packages(arch: Architecture) -> Apt:
+    """Return Debian's packages for an architecture; call with the cache's lock held."""
+    suffix = "" if arch is AMD64 else f"-{arch.debian}"
+    return Apt(cache_folder() / f"apt{suffix}", arch.debian)
+
+
+def debian_kernels(arch: Architecture = AMD64) -> dict[str, DebianKernel]:
     """Return the newest kernel of every series that Debian's suites have.
 
     The lists are read at most once a day. Where the mirror cannot be reached, what
     was found the last time counts.
     """
     with cache_lock() as cache:
-        index = cache / "kernels.json"
-        _refresh(Apt(cache / "apt"), index)
+        index = cache / f"kernels{arch.suffix}.json"
+        _refresh(debian_packages(arch), index, arch)
         entries = [Package(**entry) for entry in json.loads(index.read_text())]
-    newest = newest_packages(package.name for package in entries)
+    newest = newest_packages((package.name for package in entries), arch)
     packages_by_name = {package.name: package for package in entries}
     return {
         series: DebianKernel(series, _release(name), packages_by_name[name])
@@ -111,7 +120,7 @@ def debian_kernels() -> dict[str, DebianKernel]:
     }
 
 
-def _refresh(apt: Apt, index: Path) -> None:
+def _refresh(apt: Apt, index: Path, arch: Architecture) -> None:
     """Read the lists, where it is time to, and note in ``index`` what they offer."""
     if apt.is_fresh() and index.exists():
         return
@@ -123,12 +132,12 @@ def _refresh(apt: Apt, index: Path) -> None:
             raise
         _say(f"{error.message} Going on with the lists of the last time.")
         return
-    newest = newest_packages(apt.names("linux-"))
+    newest = newest_packages(apt.names("linux-"), arch)
     packages = apt.show(newest.values())
     _write(index, json.dumps([asdict(package) for package in packages]))
 
 
-def newest_packages(names: Iterable[str]) -> dict[str, str]:
+def newest_packages(names: Iterable[str], arch: Architecture = AMD64) -> dict[str, str]:
     """Return the package with the newest kernel image of each series.
 
     From 6.19 on the image is in linux-binary-*, and linux-image-* of the same
@@ -137,12 +146,15 @@ def newest_packages(names: Iterable[str]) -> dict[str, str]:
     """
     best: dict[str, tuple[tuple[object, ...], str]] = {}
     for name in names:
-        match = _NAME.fullmatch(name)
+        match = re.fullmatch(_NAME.format(debian=arch.debian), name)
         if not match:
             continue
         numbers = tuple(int(number) for number in re.findall(r"\d+", match["version"]))
         rank = (numbers, match["kind"] == "binary", not match["unsigned"])
-        series = match["series"] + FLAVOURS[match["flavour"]]
+        pages = match["pages"] or ""
+        # Debian has no cloud kernel with large pages: that one is the generic.
+        flavour = "" if pages else FLAVOURS[match["flavour"]]
+        series = match["series"] + arch.suffix + pages + flavour
         best[series] = max(best.get(series, ((), "")), (rank, name))
     in_order = sorted(best, key=lambda series: (best[series][0][0], series))
     return {series: best[series][1] for series in in_order}
@@ -159,16 +171,14 @@ def _kernel_by_path(path: Path) -> Kernel:
     return Kernel(path.name.removeprefix("vmlinuz-"), path.resolve())
 
 
-def _kernel_in(folder: Path, name: str) -> Kernel:
+def _kernel_in(folder: Path, name: str, arch: Architecture) -> Kernel:
     modules = [folder / f"{module}.ko" for module in MODULES]
-    return Kernel(
-        name, folder / "vmlinuz", tuple(module for module in modules if module.exists())
-    )
+    there = tuple(module for module in modules if module.exists())
+    return Kernel(name, folder / "vmlinuz", there, arch)
 
 
-def _fetch(kernel: DebianKernel, folder: Path) -> None:
+def _fetch(kernel: DebianKernel, folder: Path, apt: Apt) -> None:
     """Download a kernel and keep of it what a guest needs, all or nothing."""
-    apt = Apt(cache_folder() / "apt")
     folder.parent.mkdir(parents=True, exist_ok=True)
     for interrupted in folder.parent.glob(".partial-*"):
         shutil.rmtree(interrupted)

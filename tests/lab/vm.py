@@ -19,9 +19,8 @@ from tests.lab import initramfs
 from tests.lab.cache import REPOSITORY, cache_folder, guest_slot
 from tests.lab.errors import GuestTimeout, LabError
 from tests.lab.kernels import Kernel, find_kernel
+from tests.lab.roots import root_for
 from tests.lab.shares import start_helper, start_share
-
-QEMU = "qemu-system-x86_64"
 
 GUEST_ENV = {
     "HOME": "/run/home",
@@ -32,6 +31,9 @@ GUEST_ENV = {
     "TERM": "dumb",
 }
 """What every command in a guest finds in its environment."""
+
+SLOW_ENV = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": "/run/pycache"}
+"""With a root that brings no byte code: compiling takes a minute, so once is enough."""
 
 CONSOLE_LINES = 15
 """So many lines of the console go with an error."""
@@ -108,11 +110,13 @@ def run_guest(
         started = time.monotonic()
         job = initramfs.Job(
             argv=[os.fspath(word) for word in argv],
-            env={**GUEST_ENV, "RESULTS": str(folder), **(env or {})},
+            env={**_environment(kernel), "RESULTS": str(folder), **(env or {})},
             cwd=where,
             results=folder,
             shown=list(dict.fromkeys((REPOSITORY, where))),
             end_mark=f"end-{secrets.token_hex(16)}",
+            root=initramfs.ROOT if kernel.arch.native else root_for(kernel.arch),
+            output=kernel.arch.output,
         )
         guest = _Guest(cleanup, kernel, machine, job)
         status = guest.follow(stream)
@@ -135,11 +139,11 @@ class _Guest:
         self._shown = 0
         self._mark = f"\0{job.end_mark} ".encode()
 
-        program = shutil.which(QEMU)
+        program = shutil.which(kernel.arch.qemu)
         if not program:
             raise LabError(
-                f"There is no {QEMU} on this machine.",
-                "apt-get install qemu-system-x86",
+                f"There is no {kernel.arch.qemu} on this machine.",
+                f"apt-get install {kernel.arch.qemu_package}",
             )
         self._helpers = {}
         shares = {}
@@ -264,8 +268,7 @@ def qemu_options(
     """Return QEMU's options; numbers are descriptors that QEMU inherits."""
     options = [
         *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
-        *("-net", "none", "-cpu", "max,la57=off"),
-        *("-machine", "pc,memory-backend=memory", "-m", f"{machine.memory}M"),
+        *("-net", "none", *kernel.arch.options, "-m", f"{machine.memory}M"),
         "-object",
         f"memory-backend-memfd,id=memory,size={machine.memory}M,share=on",
     ]
@@ -278,12 +281,14 @@ def qemu_options(
         options += ["-accel", "tcg,thread=single", "-smp", str(machine.smp)]
     for number, fd in enumerate(serial):
         options += ["-chardev", f"socket,id=serial{number},fd={fd}"]
-        options += ["-serial", f"chardev:serial{number}"]
+    options += ["-serial", "chardev:serial0", *kernel.arch.second_port]
     for tag, fd in shares.items():
         options += ["-chardev", f"socket,id={tag},fd={fd}"]
         options += ["-device", f"vhost-user-fs-pci,chardev={tag},tag={tag}"]
     # An oops is an error of the kernel under test: say so instead of going on.
-    cmdline = f"console=ttyS0 quiet panic=-1 oops=panic {machine.cmdline}"
+    cmdline = (
+        f"console={kernel.arch.console} quiet panic=-1 oops=panic {machine.cmdline}"
+    )
     options += ["-kernel", str(kernel.image), "-initrd", f"/dev/fd/{archive}"]
     return [*options, "-append", cmdline.strip()]
 
@@ -294,6 +299,10 @@ def _receive(connection: object) -> bytes:
         return connection.recv(1 << 16)
     except ConnectionResetError:
         return b""
+
+
+def _environment(kernel: Kernel) -> Mapping[str, str]:
+    return GUEST_ENV if kernel.arch.native else {**GUEST_ENV, **SLOW_ENV}
 
 
 def _results_folder(given: Path | None, slot: int) -> Path:

@@ -15,6 +15,7 @@ _SCRATCH = tuple(
 )
 _NOP = 0xD503201F
 _SAVE_LR = 0xAA1E03E9  # mov x9, x30: what ftrace puts before its call
+_KPROBE = 0xD4200080  # brk #4
 _ENTRY = 4  # instructions at a function's entry among which ftrace's two are
 
 
@@ -29,7 +30,7 @@ def enter(uc: Any, pc: int, sp: int, back: int, tls: int) -> None:
     uc.reg_write(reg.UC_ARM64_REG_PC, pc)
     uc.reg_write(reg.UC_ARM64_REG_X30, back)
     uc.reg_write(reg.UC_ARM64_REG_SP_EL0, tls)
-    # The shadow call stack, which grows upwards: the other half of the stack.
+    # The shadow call stack, which grows upwards, in the unused half of the stack.
     uc.reg_write(reg.UC_ARM64_REG_X18, sp + 0x100)
 
 
@@ -103,14 +104,16 @@ def without_tracers(code: bytes, address: int) -> bytes:
     """Return the code without what ftrace put at the function's entry.
 
     It replaces two nops by ``mov x9, x30`` and ``bl`` (3b23e4991fb6, "arm64: implement
-    ftrace with regs", 5.5).
+    ftrace with regs", 5.5). A kprobe at the entry hides the first of them.
     """
     words = list(struct.unpack_from(f"<{len(code) // 4}I", code))
-    for at, word in enumerate(words[:_ENTRY]):
-        if word == _SAVE_LR and at + 1 < len(words):
+    for at, (first, second) in enumerate(zip(words[:_ENTRY], words[1:])):
+        calls = second >> 26 == 0b100101
+        if first == _SAVE_LR or (first == _KPROBE and (calls or second == _NOP)):
             words[at] = _NOP
-            if words[at + 1] >> 26 == 0b100101:
+            if calls:
                 words[at + 1] = _NOP
+            break
     return struct.pack(f"<{len(words)}I", *words)
 
 

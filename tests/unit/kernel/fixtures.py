@@ -1,7 +1,10 @@
 """The kernels of tests/unit/kernel/code: real code and layout, and what is in them.
 
 ``python -m tests.unit.kernel.capture`` made each file on its own kernel, all but
-6.18.44's: that one's text was read through a BPF program, having no /proc/kcore.
+6.18.44's: that one's text was read through a BPF program, having no /proc/kcore. Those
+for arm64 come from the images in Debian's packages instead: vmlinux-to-elf found the
+symbols, and between __start_BTF and __stop_BTF lies the BTF. So they are as compiled,
+without what a kernel patches when it boots.
 """
 
 from __future__ import annotations
@@ -43,6 +46,12 @@ EXPECTED: dict[str, tuple[dict[int, Side], tuple[int, ...]]] = {
     "7.3.4+deb13-cloud-amd64": (FROM_7_3, (0xA7,)),
     "7.3.4+deb13-amd64": (FROM_7_3, (0xA7,)),
     "7.3.4+deb13-rt-amd64": (FROM_7_3, (0xA4,)),
+    "6.1.0-56-cloud-arm64": (FROM_6_0, (0x80,)),
+    "6.12.118+deb13-cloud-arm64": (FROM_6_0, (0x7C,)),
+    "6.18.15+deb13-cloud-arm64": (FROM_6_0, (0x7C,)),
+    "6.19.14+deb13-cloud-arm64": (FROM_6_19, (0x78,)),
+    "7.3.4+deb13-cloud-arm64": (FROM_7_3, (0x80,)),
+    "7.3.4+deb13-arm64-16k": (FROM_7_3, (0x80,)),
     "7.3.4-symbol": (FROM_7_3, (0x5C,)),
     "7.3.4-isra": (FROM_7_3, (0x5A,)),
 }

@@ -26,18 +26,16 @@ from tests.unit.kernel.fixtures import (
     Kernel,
     load,
 )
+from tests.unit.kernel.patches import PATCHES, Patches, patch
 
 if TYPE_CHECKING:
     from forktrace.kernel.btf import Btf
     from forktrace.kernel.decode import Side
 
-NOPS = (bytes.fromhex("0f1f440000"), bytes.fromhex("6666666690"))
-CALL = bytes.fromhex("e8fecaad0b")
-JUMP = bytes.fromhex("e9fecaad0b")
-INT3 = b"\xcc"
 FLAGS, ANON = 0x20, 0x40
 LAYOUT = Layout(FLAGS, ANON)
 X86 = cast(Architecture, architecture("x86_64"))
+ARM64 = cast(Architecture, architecture("aarch64"))
 
 
 @pytest.fixture(params=sorted(EXPECTED))
@@ -51,6 +49,7 @@ def kernel(request: pytest.FixtureRequest) -> Kernel:
         "6.12.117+deb13-cloud-amd64",
         "7.3.4+deb13-cloud-amd64",
         "7.3.4-isra",
+        "7.3.4+deb13-cloud-arm64",
     ]
 )
 def shape(request: pytest.FixtureRequest) -> Kernel:
@@ -58,13 +57,19 @@ def shape(request: pytest.FixtureRequest) -> Kernel:
     return load(request.param)
 
 
-def patch(code: bytes, at: int, new: bytes) -> bytes:
-    return code[:at] + new + code[at + len(new) :]
+def patches(kernel: Kernel) -> Patches:
+    return PATCHES[kernel.machine]
 
 
-def entry_of(kernel: Kernel) -> int:
-    """Return where the 5 bytes lie that tracers patch at the function's entry."""
-    return next(at for at in (0, 4) if kernel.function.code[at:].startswith(NOPS))
+def patch_entry(kernel: Kernel, new: bytes) -> bytes:
+    code = kernel.function.code
+    return patch(code, patches(kernel).entry_of(code), new)
+
+
+def patch_branches(kernel: Kernel, code: bytes, probe: bytes) -> bytes:
+    for place in EXPECTED[kernel.name][1]:
+        code = patch(code, place, probe)
+    return code
 
 
 def instruction_starts(kernel: Kernel) -> set[int]:
@@ -93,41 +98,74 @@ class TestRealKernels:
         assert kernel.decode().branches == EXPECTED[kernel.name][1]
 
 
-class TestOtherTracers:
-    def test_a_call_at_the_entry_changes_nothing(self, kernel: Kernel) -> None:
-        code = patch(kernel.function.code, entry_of(kernel), CALL)
+class TestPatchedAtBoot:
+    """What a kernel for arm64 makes of itself while it boots."""
+
+    def test_a_shadow_call_stack_changes_nothing(self) -> None:
+        """Dynamic ones, on processors that cannot sign return addresses (6.2)."""
+        kernel = load("7.3.4+deb13-cloud-arm64")
+        sign, push = bytes.fromhex("3f2303d5"), bytes.fromhex("5e8600f8")
+        check, pop = bytes.fromhex("bf2303d5"), bytes.fromhex("5e8e5ff8")
+        code = kernel.function.code
+        assert code.count(sign) == 1 <= code.count(check)
+        code = code.replace(sign, push).replace(check, pop)
         assert kernel.decode(code) == kernel.decode()
+
+    def test_a_landing_pad_before_the_nops_changes_nothing(self) -> None:
+        """As CONFIG_ARM64_BTI_KERNEL has it: hint #34, "bti c"."""
+        kernel = load("7.3.4+deb13-cloud-arm64")
+        landing = bytes.fromhex("5f2403d5")
+        moved = kernel.function._replace(address=kernel.function.address - 4)
+        kernel = replace(kernel, function=moved)
+        for call in (b"", *patches(kernel).calls):
+            code = landing + patch(kernel.function.code, 0, call)
+            found = kernel.decode(code)
+            assert found.bits == EXPECTED[kernel.name][0]
+            assert found.branches == (EXPECTED[kernel.name][1][0] + 4,)
+
+
+class TestOtherTracers:
+    def test_what_ftrace_leaves_at_the_entry_changes_nothing(
+        self, kernel: Kernel
+    ) -> None:
+        code = patch_entry(kernel, patches(kernel).idle)
+        assert kernel.decode(code) == kernel.decode()
+
+    def test_a_call_at_the_entry_changes_nothing(self, kernel: Kernel) -> None:
+        """An fexit program, another forktrace's say, may be reached by a jump."""
+        for call in patches(kernel).calls:
+            code = patch_entry(kernel, call)
+            assert kernel.decode(code) == kernel.decode()
 
     def test_a_breakpoint_at_the_entry_changes_nothing(self, kernel: Kernel) -> None:
-        code = patch(kernel.function.code, entry_of(kernel), INT3)
-        assert kernel.decode(code) == kernel.decode()
-
-    def test_a_jump_at_the_entry_changes_nothing(self, kernel: Kernel) -> None:
-        """An fexit program, another forktrace's say, is reached by one."""
-        code = patch(kernel.function.code, entry_of(kernel), JUMP)
+        code = patch_entry(kernel, patches(kernel).breakpoint)
         assert kernel.decode(code) == kernel.decode()
 
     def test_another_forktrace_at_work_changes_nothing(self, kernel: Kernel) -> None:
-        for entry in (CALL, JUMP):
-            code = patch(kernel.function.code, entry_of(kernel), entry)
-            for place in EXPECTED[kernel.name][1]:
-                code = patch(code, place, JUMP)
+        for call in patches(kernel).calls:
+            code = patch_entry(kernel, call)
+            code = patch_branches(kernel, code, patches(kernel).probes[-1])
             assert kernel.decode(code) == kernel.decode()
 
     def test_a_probe_on_the_branch_changes_nothing(self, kernel: Kernel) -> None:
         """Our own witness may be there when the code is read again."""
-        for probe in (INT3, JUMP):
-            code = kernel.function.code
-            for place in EXPECTED[kernel.name][1]:
-                code = patch(code, place, probe)
+        for probe in patches(kernel).probes:
+            code = patch_branches(kernel, kernel.function.code, probe)
             assert kernel.decode(code) == kernel.decode()
+
+    def test_a_kprobe_and_ftrace_at_the_entry_of_arm64_change_nothing(self) -> None:
+        """The breakpoint takes the place of the first of ftrace's instructions."""
+        kernel = load("7.3.4+deb13-cloud-arm64")
+        code = patch_entry(kernel, patches(kernel).calls[0])
+        code = patch(code, 0, patches(kernel).breakpoint)
+        assert kernel.decode(code) == kernel.decode()
 
     def test_a_probe_anywhere_else_changes_nothing_or_is_seen(
         self, shape: Kernel
     ) -> None:
         truth = shape.decode()
         places = [at for at in instruction_starts(shape) if at < max(truth.branches)]
-        for probe in (INT3, JUMP):
+        for probe in patches(shape).probes:
             for place in places:
                 with contextlib.suppress(Undecodable):
                     code = patch(shape.function.code, place, probe)
@@ -150,10 +188,11 @@ class TestBrokenCode:
 
     def test_garbage_is_refused(self) -> None:
         source = random.Random(23)
-        for _ in range(500):
-            text = Text("garbage", 0x1000, source.randbytes(200))
-            with pytest.raises(Undecodable):
-                decode(X86, (text,), LAYOUT)
+        for arch in (X86, ARM64):
+            for _ in range(500):
+                text = Text("garbage", 0x1000, source.randbytes(200))
+                with pytest.raises(Undecodable):
+                    decode(arch, (text,), LAYOUT)
 
     def test_wrong_offsets_are_refused(self, kernel: Kernel) -> None:
         layout = kernel.layout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,16 @@ def test_only_hidden_folders_are_shown_again() -> None:
         ["sh", "-c", f"{each}{script}show_hidden\n"], capture_output=True, check=True
     )
     assert done.stdout.decode() == "/tmp/clone of it\n"
+
+
+def test_a_root_of_its_own_is_shown_all_folders() -> None:
+    words = job(["true"], shown=["/tmp/a", "/srv/b"])
+    script = replace(words, root=Path("/cache/arm64")).script()
+    each = 'show() { for p; do echo "$p"; done; }\n'
+    done = subprocess.run(
+        ["sh", "-c", f"{each}{script}show_hidden\n"], capture_output=True, check=True
+    )
+    assert done.stdout.decode() == "/tmp/a\n/srv/b\n"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.architectures import AMD64, ARM64, architecture_of
 from tests.lab.errors import LabError
 from tests.lab.kernels import extra_kernels, find_kernel, kept_name, newest_packages
 
@@ -44,6 +45,25 @@ def test_each_flavour_has_its_name_and_series_come_in_order() -> None:
         "linux-image-5.10.0-46-cloud-amd64",
     ]
     assert list(newest_packages(names)) == ["5.10", "7.3", "7.3-generic", "7.3-rt"]
+
+
+def test_kernels_of_another_architecture_say_so_in_their_names() -> None:
+    names = [
+        "linux-binary-7.3.4+deb13-cloud-arm64",
+        "linux-binary-7.3.4+deb13-arm64",
+        "linux-binary-7.3.4+deb13-arm64-16k",
+        "linux-binary-7.3.4+deb13-cloud-amd64",
+        "linux-image-6.12.117+deb13-cloud-arm64-unsigned",
+    ]
+    found = newest_packages(names, ARM64)
+    assert found == {
+        "6.12-arm64": names[4],
+        "7.3-arm64": names[0],
+        "7.3-arm64-16k": names[2],
+        "7.3-arm64-generic": names[1],
+    }
+    assert {architecture_of(name) for name in found} == {ARM64}
+    assert architecture_of("7.3-rt") is AMD64
 
 
 @pytest.mark.parametrize(

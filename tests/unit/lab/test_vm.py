@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.lab.architectures import ARM64
 from tests.lab.kernels import Kernel
 from tests.lab.vm import CONSOLE_LINES, Machine, qemu_options, telling_lines
 
 KERNEL = Kernel("7.3", Path("/boot/vmlinuz"))
 
 
-def options(machine: Machine) -> str:
+def options(machine: Machine, kernel: Kernel = KERNEL) -> str:
     shares = {"host": 4, "results": 5}
-    return " ".join(qemu_options(KERNEL, machine, 3, shares, (6, 7)))
+    return " ".join(qemu_options(kernel, machine, 3, shares, (6, 7)))
 
 
 def test_a_guest_has_what_its_machine_says() -> None:
@@ -34,7 +35,15 @@ def test_every_share_and_both_serial_ports_are_connected() -> None:
     for tag, fd in (("host", 4), ("results", 5)):
         assert f"-chardev socket,id={tag},fd={fd} " in line
         assert f"vhost-user-fs-pci,chardev={tag},tag={tag}" in line
-    assert line.index("fd=6 -serial chardev:serial0") < line.index("chardev:serial1")
+    assert "id=serial0,fd=6 -chardev socket,id=serial1,fd=7 " in line
+    assert "-serial chardev:serial0 -serial chardev:serial1 " in line
+
+
+def test_the_two_ports_of_arm64_are_of_different_kinds() -> None:
+    line = options(Machine(), Kernel("7.3-arm64", Path("/boot/Image"), arch=ARM64))
+    assert "-machine virt," in line
+    assert "console=ttyAMA0 " in line
+    assert "-serial chardev:serial0 -device pci-serial,chardev=serial1 " in line
 
 
 def test_an_error_starts_at_the_line_that_names_the_cause() -> None:
