@@ -14,7 +14,6 @@ import random
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
 from forktrace.errors import Unsupported
@@ -57,7 +56,7 @@ _REPORTS = ("__asan_report_", "__hwasan_report_", "__ubsan_handle_")
 
 _BITS = 64
 _TRIALS = 64  # random calls with each filling
-_FORCED = 3  # calls with each conditional jump sent the other way
+_FORCED = 8  # calls with each conditional jump sent the other way
 _MOST_BRANCHES = 4
 _AROUND = 128  # bytes before and behind a return thunk's entry that belong to it
 _GUARD = 8  # instructions within which a stack guard is loaded and compared
@@ -189,6 +188,7 @@ class _Study:
         self._emulator = emulator
         self._names_at = names_at
         self._none = Vmas()
+        self._source = random.Random(1)
         self._fill = 0
 
     def find_a_skip(self, read_text: ReadText | None) -> None:
@@ -240,7 +240,7 @@ class _Study:
         """Hold the rule against random VMAs while all else changes."""
         from forktrace.kernel.emulation import FILLS  # noqa: PLC0415
 
-        source = random.Random(1)
+        source = self._source
         masks = {
             side: sum(1 << bit for bit, asked in bits.items() if asked == side)
             for side in ("dst", "src")
@@ -263,7 +263,7 @@ class _Study:
         """
         for at, other in self._one_sided(arch):
             passed = [trial for trial in self.trials if at in trial.call.trace]
-            for trial in passed[:: max(1, len(passed) // _FORCED)]:
+            for trial in self._source.sample(passed, min(_FORCED, len(passed))):
                 self._refill(trial.fill)
                 forced = self._emulator.call(trial.vmas, {at: other})
                 if forced.skipped != trial.call.skipped and not (
@@ -383,18 +383,44 @@ def _branches(
     for number, way in enumerate(ways):
         for at in way:
             passed[at].append(number)
-    # Of the places that the same calls passed, the first that nothing jumps back to.
+    before: dict[int, set[int]] = defaultdict(set)
+    for way in {trial.call.trace for trial in trials}:
+        for number, at in enumerate(way):
+            before[at].update(way[:number])
+    # Of the places that the same calls passed, the first. Once something may jump
+    # back to the way, all that follows may run again.
     places: dict[frozenset[int], int] = {}
+    again: set[frozenset[int]] = set()
     for way in ways:
         for at in way:
+            if at in function and jumps.to(at, but=before[at]):
+                again.update(frozenset(passed[each]) for each in way[way.index(at) :])
+                break
             key = frozenset(passed[at])
             if at in skipped or at not in function or key in places:
                 continue
-            before = {each for n in key for each in ways[n][: ways[n].index(at)]}
-            if len(passed[at]) == len(key) and not jumps.to(at, but=before):
+            if len(passed[at]) == len(key):
                 places[key] = at
+    places = {key: at for key, at in places.items() if key not in again}
     for count in range(1, _MOST_BRANCHES + 1):
-        for chosen in combinations(places, count):
-            if sum(map(len, chosen)) == len(ways) == len(frozenset().union(*chosen)):
-                return tuple(sorted(places[key] for key in chosen))
+        chosen = _cover(frozenset(range(len(ways))), list(places), count)
+        if chosen:
+            return tuple(sorted(places[key] for key in chosen))
     return ()
+
+
+def _cover(
+    numbers: frozenset[int], sets: Sequence[frozenset[int]], count: int
+) -> list[frozenset[int]] | None:
+    """Return ``count`` of the sets at most, which hold each number once, or None."""
+    if not numbers:
+        return []
+    if not count:
+        return None
+    first = min(numbers)
+    for chosen in sets:
+        if first in chosen and chosen <= numbers:
+            rest = _cover(numbers - chosen, sets, count - 1)
+            if rest is not None:
+                return [chosen, *rest]
+    return None

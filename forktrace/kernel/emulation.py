@@ -235,10 +235,10 @@ class Emulator:
                 )
             stop, trace = self._stop, tuple(self._trace)
             if stop is None:
-                returned = self._arch.pc(self._uc) == _RETURN
-                skipped = returned and self._arch.result(self._uc) == 0
+                if self._arch.pc(self._uc) == _RETURN:
+                    return self._returned(trace)
                 patched = trapped and self._arch.is_patch(self.instruction(trace[-1]))
-                return Call(trace, skipped, None, patched, trapped and not patched)
+                return Call(trace, False, None, patched, trapped and not patched)
             if stop.left_for is None or not trace:
                 return Call(trace, False)
             last = self.instruction(trace[-1])
@@ -246,12 +246,15 @@ class Emulator:
                 pc = self._arch.leave(self._uc)
                 self._stop = None
                 if pc == _RETURN:
-                    return Call(trace, self._arch.result(self._uc) == 0)
+                    return self._returned(trace)
                 continue
             called = self._arch.is_call(last)
             return Call(
                 trace, False, stop.left_for, not called and self._arch.is_patch(last)
             )
+
+    def _returned(self, trace: tuple[int, ...]) -> Call:
+        return Call(trace, skipped=self._arch.result(self._uc) == 0)
 
     def add(self, text: Text) -> None:
         """Make more code known."""

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import mmap
 import os
 import resource
 import struct
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from forktrace.errors import Unsupported
 from forktrace.kernel.abi import Abi, abi
 from forktrace.kernel.symbols import Symbol
 from forktrace.kernel.text import Text, Unreadable, read_kcore
+from forktrace.libbpf import MappedArray
 from forktrace.tracer.attach import SET_BPF, Place, open_kprobe
 
 _CODE = 1 << 16
@@ -68,33 +68,29 @@ def read_by_probe(symbol: Symbol) -> Text:
     machine = abi()
     with suppress(OSError, ValueError):  # counted before 5.11
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (-1, -1))
-    size = _page_aligned(ctypes.sizeof(_Reading))
-    fd = _create_map(machine, size)
-    memory = mmap.mmap(fd, size)
-    try:
-        reading = _Reading.from_buffer(memory)
+    with ExitStack() as opened:
+        fd = _create_map(machine, ctypes.sizeof(_Reading))
+        opened.callback(os.close, fd)
+        shared = MappedArray(fd, _Reading)
+        opened.callback(shared.close)
         program = _load(machine, fd)
-        try:
-            return _read(machine, symbol, reading, program)
-        finally:
-            os.close(program)
-            del reading
-    finally:
-        memory.close()
-        os.close(fd)
+        opened.callback(os.close, program)
+        return _read(machine, symbol, shared, program)
 
 
-def _read(machine: Abi, symbol: Symbol, reading: _Reading, program: int) -> Text:
+def _read(machine: Abi, symbol: Symbol, shared: MappedArray, program: int) -> Text:
     address = symbol.address
     if not address:
         _run_at(symbol.name, program)
-        if not reading.address:
+        address = shared.read().address
+        if not address:
             raise Unreadable(f"{symbol.name} was not called by a fork")
-        address = reading.address - machine.past
+        address -= machine.past
     # Not by a probe on the function itself, which may patch it.
     landing = 4 if machine.landings and not symbol.address else 0
-    reading.address, reading.status = address - landing, 1
+    shared.write(_Reading(address=address - landing, status=1))
     _run_at(_FORK, program)
+    reading = shared.read()
     if reading.status:
         raise Unreadable(f"the kernel's memory at {address:#x} cannot be read")
     code = bytes(reading.code)
@@ -173,7 +169,3 @@ def _bpf(machine: Abi, command: int, attributes: bytes) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return result
-
-
-def _page_aligned(size: int) -> int:
-    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE

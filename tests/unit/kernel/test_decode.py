@@ -180,7 +180,8 @@ class TestBrokenCode:
 
     def test_flipped_bits_never_crash(self, shape: Kernel) -> None:
         code = shape.function.code
-        for place in range(max(shape.decode().branches) + 16):
+        # Of all bytes one in three: each decoding is hundreds of calls.
+        for place in range(0, max(shape.decode().branches) + 16, 3):
             flipped = patch(code, place, bytes([code[place] ^ 1 << place % 8]))
             with contextlib.suppress(Undecodable):
                 bits = shape.decode(flipped).bits
