@@ -22,6 +22,7 @@ _KPROBE_PMU = Path("/sys/bus/event_source/devices/kprobe")
 _PERF_FLAG_FD_CLOEXEC = 8
 SET_BPF = 0x40042408
 """ioctl PERF_EVENT_IOC_SET_BPF: run a program at the event."""
+_ENOTSUPP = 524  # the kernel's own, include/linux/errno.h: fentry on arm64 in 6.1
 
 
 class _PerfEventAttr(ctypes.Structure):
@@ -165,7 +166,9 @@ def _refusal(what: str, error: OSError, advice: str) -> ForktraceError:
         )
     if error.errno == errno.ENOENT and error.filename:
         return Unsupported("This kernel has no kprobes.", advice)
-    return Unsupported(f"The kernel refused {what}: {error.strerror}.", advice)
+    known = error.errno != _ENOTSUPP
+    reason = error.strerror if known else "not supported on this architecture"
+    return Unsupported(f"The kernel refused {what}: {reason}.", advice)
 
 
 def _advice(error: OSError) -> str:
