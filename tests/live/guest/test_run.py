@@ -145,6 +145,7 @@ def test_the_child_that_opens_probes_can_do_nothing_else(running: Forktrace) -> 
     assert not Path(f"/proc/{child}").exists()
 
 
+@pytest.mark.thorough
 def test_without_setpcap_the_bounding_set_stays_and_gives_nothing(
     tmp_path: Path,
 ) -> None:
@@ -164,6 +165,7 @@ def test_without_setpcap_the_bounding_set_stays_and_gives_nothing(
     assert "warning" not in daemon.errors()
 
 
+@pytest.mark.thorough
 def test_a_user_with_the_capabilities_traces_and_gives_them_up(tmp_path: Path) -> None:
     """The rule comes from BTF then: only root may open the kernel's code."""
     added = "".join(f",+{name}" for name in SERVICE)
@@ -186,6 +188,7 @@ def test_a_user_with_the_capabilities_traces_and_gives_them_up(tmp_path: Path) -
     assert all(not (each["CapPrm"] or each["CapAmb"]) for each in held)
 
 
+@pytest.mark.thorough
 def test_no_descriptor_is_inherited_by_a_program_it_might_start(
     running: Forktrace,
 ) -> None:
@@ -217,6 +220,7 @@ def test_a_window_that_cannot_open_is_counted_and_the_next_is_tried(
     assert running.stop() == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("most", [8, 12, 16, 20, 24, 32])
 def test_too_few_descriptors_are_no_fault_of_the_kernel(most: int) -> None:
     """Exit status 3 would keep systemd from ever trying again."""
