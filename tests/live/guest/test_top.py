@@ -159,7 +159,7 @@ def test_it_fits_the_window_resized_too_and_a_kill_leaves_the_shell_as_it_was(
         os.kill(int(Path("/tmp/top").read_text()), signal.SIGTERM)
         wait_until(lambda: not tmux.on_other_screen)
         # Its last words may have moved the line above a window of 12 rows.
-        wait_until(lambda: "\ntyped before" in tmux.history())
+        wait_until(lambda: "typed before" in tmux.history())
         tmux.type("stty | tr -d '\\n'; echo echoed $((6 * 7))")
         screen = tmux.wait_for("echoed 42", "$((6 * 7))")
         assert not tmux.on_other_screen
