@@ -1,7 +1,7 @@
 """The rule, found by running the machine code of copy_page_range.
 
-The function is called in an emulator with two VMAs, hundreds of times: once for each
-bit of vm_flags in each VMA, with and without an anon_vma, and with random flags while
+The function is called in an emulator with two VMAs, hundreds of times: with each bit of
+vm_flags in each VMA, with and without an anon_vma, and with random flags while
 everything else that it could read changes. A call that returns 0 and does nothing else
 skipped the VMA; a call that goes on copies it. The rule that these calls show is then
 held against all of them, and against each conditional jump that only ever went one way.
@@ -12,34 +12,21 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from forktrace.errors import Unsupported
 from forktrace.kernel import flags
-from forktrace.kernel.arch import architecture
+from forktrace.kernel.arch import Architecture, architecture
+from forktrace.kernel.branches import Jumps, find_branches
+from forktrace.kernel.decision import RETURN_THUNKS, Decision, Side, Undecodable
+from forktrace.kernel.emulation import FILLS, Call, Emulator, Layout, Vmas
 from forktrace.kernel.symbols import Symbol, Symbols
+from forktrace.kernel.text import ReadText, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from forktrace.kernel.arch import Architecture
     from forktrace.kernel.btf import Btf
-    from forktrace.kernel.emulation import Call, Emulator, Layout, Vmas
-    from forktrace.kernel.text import ReadText, Text
-
-Side = Literal["dst", "src"]
-
-RETURN_THUNKS = (
-    "__x86_return_thunk",
-    "retbleed_return_thunk",
-    "srso_return_thunk",
-    "srso_alias_return_thunk",
-    "its_return_thunk",
-    "call_depth_return_thunk",
-)
-"""What a ``ret`` may have been patched into, arch/x86/kernel/alternative.c."""
 
 _INSTRUMENTATION = (
     "__fentry__",
@@ -59,31 +46,12 @@ _AT_ONCE = 8  # bits that are set together before each alone
 _ANON_BITS = (0, 1, 2, 3, 7, 12, 15, 16, 24, 31, 32, 33, 40, 47, 48, 63)
 _TRIALS = 32  # random calls with each filling
 _FORCED = 6  # calls with each conditional jump sent the other way
-_MOST_BRANCHES = 4
 _AROUND = 128  # bytes before and behind a return thunk's entry that belong to it
 _GUARD = 8  # instructions within which a stack guard is loaded and compared
 
 _PATCHED = "another tracer has patched the code of the decision"
 _NO_SKIP = "the code holds no decision that returns 0 early"
 _MORE = "the code decides by more than flags and anon_vma"
-
-
-class Undecodable(Exception):
-    """Why the code does not tell the rule, in a few words."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The decision to copy as found in the code.
-
-    ``bits`` maps bit numbers to the VMA that is asked. ``branches`` are offsets into
-    copy_page_range, in bytes: of these instructions one runs, once, when the kernel
-    decided to copy, and none otherwise. Mostly it is a single one; none when there are
-    no such places.
-    """
-
-    bits: Mapping[int, Side]
-    branches: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -105,9 +73,9 @@ def read_decision(
 
     Raises Undecodable, and ``text.Unreadable`` from ``read_text``.
     """
-    arch = _architecture(machine)
-    from forktrace.kernel.emulation import Layout  # noqa: PLC0415
-
+    arch = architecture(machine)
+    if arch is None:
+        raise Undecodable(f"there is no emulator for {machine}")
     if btf is None:
         raise Undecodable(
             "without BTF the offsets in struct vm_area_struct are unknown"
@@ -126,19 +94,7 @@ def read_decision(
     except Unsupported as error:
         raise Undecodable(error.message) from None
     thunks = frozenset(s.address for n in RETURN_THUNKS if (s := symbols.get(n)))
-    return decode(arch, texts, layout, thunks, symbols.names_at, read_text)
-
-
-def _architecture(machine: str) -> Architecture:
-    try:
-        # Both map Unicorn.
-        found = architecture(machine)
-        import forktrace.kernel.emulation  # noqa: F401, PLC0415
-    except ImportError:
-        raise Undecodable("the Python package unicorn is missing") from None
-    if found is None:
-        raise Undecodable(f"there is no emulator for {machine}")
-    return found
+    return decode(arch, texts, layout, thunks, symbols.name_at, read_text)
 
 
 def decode(
@@ -146,19 +102,17 @@ def decode(
     texts: Sequence[Text],
     layout: Layout,
     thunks: frozenset[int] = frozenset(),
-    names_at: Callable[[Sequence[int]], Mapping[int, str]] = lambda _: {},
+    name_at: Callable[[int], str] = lambda _: "",
     read_text: ReadText | None = None,
 ) -> Decision:
     """Find the rule by running code, or raise Undecodable.
 
     ``texts`` are copy_page_range and the functions that it may have been split into,
-    ``thunks`` the addresses of the kernel's return thunks; ``names_at`` looks up what
-    functions lie at some addresses, ``read_text`` reads more code.
+    ``thunks`` the addresses of the kernel's return thunks; ``name_at`` looks up what
+    function begins at an address, ``read_text`` reads more code.
     """
-    from forktrace.kernel.emulation import Emulator  # noqa: PLC0415
-
     emulator = Emulator(arch, texts, layout, thunks)
-    study = _Study(emulator, names_at)
+    study = _Study(emulator, name_at)
     study.find_a_skip(read_text)
     bits = study.single_bits()
     study.anon_vmas()
@@ -168,10 +122,11 @@ def decode(
     if not {flags.PFNMAP, flags.MIXEDMAP} <= set(bits):
         raise Undecodable("the code asks for an implausible set of flags")
     function = texts[0]
-    branches = _branches(study.trials, function, _Jumps(arch, function, emulator))
+    calls = [trial.call for trial in study.trials]
+    branches = find_branches(calls, function, Jumps(arch, function, emulator))
     # Code hidden behind someone's patch could decide otherwise, unless the patch
     # stands where the decision has been made.
-    if not branches and any(trial.call.patched for trial in study.trials):
+    if not branches and any(call.patched for call in calls):
         raise Undecodable(_PATCHED)
     return Decision(bits, tuple(at - function.address for at in branches))
 
@@ -182,13 +137,11 @@ class _Study:
     def __init__(
         self,
         emulator: Emulator,
-        names_at: Callable[[Sequence[int]], Mapping[int, str]],
+        name_at: Callable[[int], str],
     ) -> None:
-        from forktrace.kernel.emulation import Vmas  # noqa: PLC0415
-
         self.trials: list[Trial] = []
         self._emulator = emulator
-        self._names_at = names_at
+        self._name_at = name_at
         self._none = Vmas()
         self._source = random.Random(1)
         self._fill = 0
@@ -250,8 +203,6 @@ class _Study:
 
     def random_vmas(self, bits: Mapping[int, Side]) -> None:
         """Hold the rule against random VMAs while all else changes."""
-        from forktrace.kernel.emulation import FILLS  # noqa: PLC0415
-
         source = self._source
         masks = {
             side: sum(1 << bit for bit, asked in bits.items() if asked == side)
@@ -319,9 +270,7 @@ class _Study:
         return call.trapped or self._name(call).startswith(_REPORTS)
 
     def _name(self, call: Call) -> str:
-        if call.left_for is None:
-            return ""
-        return self._names_at([call.left_for]).get(call.left_for, "")
+        return "" if call.left_for is None else self._name_at(call.left_for)
 
     def _copies(self, **vmas: int) -> bool:
         return not self._try(self._none._replace(**vmas)).skipped
@@ -359,81 +308,3 @@ def _random_vmas(
             src_anon=anon,
             dst_anon=source.choice((0, anon, source.getrandbits(_BITS))),
         )
-
-
-class _Jumps:
-    """The direct jumps of a function."""
-
-    def __init__(self, arch: Architecture, function: Text, emulator: Emulator) -> None:
-        self._emulator = emulator
-        self._sources: dict[int, set[int]] = defaultdict(set)
-        for at, target in arch.jumps(function.code, function.address):
-            self._sources[target].add(at)
-
-    def to(self, target: int, but: set[int]) -> bool:
-        """Tell whether any jumps to ``target``, other than those at ``but``."""
-        others = self._sources[target] - but
-        # Some of them are only bytes that look like a jump.
-        return bool(others and others & self._starts)
-
-    @cached_property
-    def _starts(self) -> set[int]:
-        return self._emulator.starts()
-
-
-def _branches(
-    trials: Sequence[Trial], function: Text, jumps: _Jumps
-) -> tuple[int, ...]:
-    """Return the fewest addresses of which each copying call passed one, once.
-
-    No skipping call passed one. None when there are no such places. Where compilers
-    know more on one way to the copy than on the other, the ways do not meet again
-    (6.12 asks for PFNMAP only after a bit was found).
-    """
-    skipped = {at for t in trials if t.call.skipped for at in t.call.trace}
-    ways = sorted({t.call.trace for t in trials if not t.call.skipped})
-    passed: dict[int, list[int]] = defaultdict(list)
-    for number, way in enumerate(ways):
-        for at in way:
-            passed[at].append(number)
-    before: dict[int, set[int]] = defaultdict(set)
-    for way in {trial.call.trace for trial in trials}:
-        for number, at in enumerate(way):
-            before[at].update(way[:number])
-    # Of the places that the same calls passed, the first. Once something may jump
-    # back to the way, all that follows may run again.
-    places: dict[frozenset[int], int] = {}
-    again: set[frozenset[int]] = set()
-    for way in ways:
-        for at in way:
-            if at in function and jumps.to(at, but=before[at]):
-                again.update(frozenset(passed[each]) for each in way[way.index(at) :])
-                break
-            key = frozenset(passed[at])
-            if at in skipped or at not in function or key in places:
-                continue
-            if len(passed[at]) == len(key):
-                places[key] = at
-    places = {key: at for key, at in places.items() if key not in again}
-    for count in range(1, _MOST_BRANCHES + 1):
-        chosen = _cover(frozenset(range(len(ways))), list(places), count)
-        if chosen:
-            return tuple(sorted(places[key] for key in chosen))
-    return ()
-
-
-def _cover(
-    numbers: frozenset[int], sets: Sequence[frozenset[int]], count: int
-) -> list[frozenset[int]] | None:
-    """Return ``count`` of the sets at most, which hold each number once, or None."""
-    if not numbers:
-        return []
-    if not count:
-        return None
-    first = min(numbers)
-    for chosen in sets:
-        if first in chosen and chosen <= numbers:
-            rest = _cover(numbers - chosen, sets, count - 1)
-            if rest is not None:
-                return [chosen, *rest]
-    return None

@@ -164,7 +164,7 @@ class Emulator:
     def instruction(self, address: int) -> bytes:
         """Return the bytes of an instruction that was executed."""
         size = self._code[address]
-        text = next(text for text in self._texts if address in text)
+        text = next(text for text in self._texts if text.holds(address))
         at = address - text.address
         return text.code[at : at + size]
 
@@ -172,8 +172,8 @@ class Emulator:
         """Return where the instructions of the first function begin, run or not."""
         text = self._texts[0]
         at, starts = text.address, set()
-        self._measuring = True
-        while at in text:
+        self._measuring, self._trace = True, []
+        while text.holds(at):
             starts.add(at)
             self._code.pop(at, None)
             with suppress(unicorn.UcError):
@@ -276,7 +276,9 @@ class Emulator:
 
     def _on_instruction(self, uc: Any, address: int, size: int, _: Any) -> None:
         kernel = address - self._shift
-        if kernel not in self._code and not any(kernel in t for t in self._texts):
+        if kernel not in self._code and not any(
+            text.holds(kernel) for text in self._texts
+        ):
             self._stop = _Stop(kernel)
             uc.emu_stop()
             return
@@ -302,20 +304,15 @@ class Emulator:
                 self._stop = _Stop(address - self._shift)
             return False
         cut = address & _CUT
-        shadow = _KERNEL_HALF <= cut < _KERNEL_IMAGE
-        global_ = _NULL_END <= cut < _GLOBALS_END or cut >= _KERNEL_IMAGE
         reads = access == unicorn.UC_MEM_READ_UNMAPPED
-        # KASAN's shadow memory: 0 is "may be accessed", and the stack's is written.
-        if shadow and access in (
-            unicorn.UC_MEM_READ_UNMAPPED,
-            unicorn.UC_MEM_WRITE_UNMAPPED,
-        ):
-            self._provide(address, size, bytes(_PAGE), unicorn.UC_PROT_ALL)
-            return True
-        if global_ and reads:
-            self._globals |= self._provide(
-                address, size, self._tile, unicorn.UC_PROT_READ
-            )
+        if _KERNEL_HALF <= cut < _KERNEL_IMAGE:
+            # KASAN's shadow memory: 0 is "may be accessed", and the stack's is written.
+            if reads or access == unicorn.UC_MEM_WRITE_UNMAPPED:
+                self._provide(address, size, bytes(_PAGE), unicorn.UC_PROT_ALL)
+                return True
+        elif reads and (_NULL_END <= cut < _GLOBALS_END or cut >= _KERNEL_IMAGE):
+            rights = unicorn.UC_PROT_READ
+            self._globals |= self._provide(address, size, self._tile, rights)
             return True
         self._stop = _Stop()
         return False

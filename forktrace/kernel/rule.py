@@ -27,8 +27,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from forktrace.kernel import decode, flags, text
-from forktrace.kernel.decode import Side
+from forktrace.kernel import flags, text
+from forktrace.kernel.decision import RETURN_THUNKS, Decision, Side, Undecodable
 from forktrace.model import ANON_VMA
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 ReadFrom = Literal["code", "btf", "table"]
 
-SYMBOLS = ("copy_page_range", "vma_needs_copy", *decode.RETURN_THUNKS)
+SYMBOLS = ("copy_page_range", "vma_needs_copy", *RETURN_THUNKS)
 """What ``read_rule`` wants to have been looked up in kallsyms."""
 
 # The order in which the kernel's sources name the bits.
@@ -145,13 +145,22 @@ def read_rule(
     """
     release = release or os.uname().release
     try:
-        found = decode.read_decision(
-            btf, symbols, machine or os.uname().machine, read_text
-        )
-    except (text.Unreadable, decode.Undecodable) as refusal:
+        found = _run_the_code(btf, symbols, machine or os.uname().machine, read_text)
+    except (text.Unreadable, Undecodable) as refusal:
         rule = rule_from_btf(btf, release) if btf else None
         return Reading(rule or rule_of_release(release), reason=str(refusal))
     return Reading(Rule(found.bits, "code"), branches=found.branches)
+
+
+def _run_the_code(
+    btf: Btf | None, symbols: Symbols, machine: str, read_text: text.ReadText
+) -> Decision:
+    try:
+        # Here and not above: it maps Unicorn.
+        from forktrace.kernel.decode import read_decision  # noqa: PLC0415
+    except ImportError:
+        raise Undecodable("the Python package unicorn is missing") from None
+    return read_decision(btf, symbols, machine, read_text)
 
 
 def rule_from_btf(btf: Btf, release: str) -> Rule | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
 KALLSYMS = "/proc/kallsyms"
 _PIECE = 1 << 20
@@ -70,16 +70,13 @@ class Symbols:
         ]
         return tuple(sorted(matching, key=lambda s: (s.is_variant, s.name)))
 
-    def names_at(self, addresses: Sequence[int]) -> dict[int, str]:
-        """Return the names of what begins at these addresses.
+    def name_at(self, address: int) -> str:
+        """Return the name of what begins at an address, empty when nothing does.
 
         Reads the file anew for what was not asked for by name.
         """
-        known = {symbol.address: name for name, symbol in self.found.items()}
-        if not set(addresses) <= set(known):
-            with suppress(OSError), open(self.path, "rb") as stream:
-                known |= _names_at(stream, addresses)
-        return {at: known[at] for at in addresses if at in known}
+        known = (name for name, each in self.found.items() if each.address == address)
+        return next(known, None) or _name_at(address, self.path)
 
     def __contains__(self, name: str) -> bool:
         """Tell whether the kernel has a function of exactly this name."""
@@ -92,14 +89,14 @@ def _read(names: tuple[str, ...], path: str) -> dict[str, Symbol]:
         return dict(_scan(stream, names))
 
 
-def _names_at(stream: BinaryIO, addresses: Sequence[int]) -> dict[int, str]:
-    wanted = b"|".join(b"%016x" % address for address in addresses)
-    line = re.compile(rb"^(%s) . (\S+)" % wanted, re.MULTILINE)
-    return {
-        int(match[1], 16): match[2].decode(errors="replace")
-        for text in _pieces(stream)
-        for match in line.finditer(text)
-    }
+@functools.lru_cache
+def _name_at(address: int, path: str) -> str:
+    line = re.compile(rb"^%016x . (\S+)" % address, re.MULTILINE)
+    with suppress(OSError), open(path, "rb") as stream:
+        for text in _pieces(stream):
+            if match := line.search(text):
+                return match[1].decode(errors="replace")
+    return ""
 
 
 def _scan(stream: BinaryIO, names: tuple[str, ...]) -> Iterator[tuple[str, Symbol]]:

@@ -27,10 +27,9 @@ class Text(NamedTuple):
     address: int
     code: bytes
 
-    def __contains__(self, address: object) -> bool:
+    def holds(self, address: int) -> bool:
         """Tell whether ``address`` lies in the function."""
-        inside = isinstance(address, int) and address - self.address
-        return inside is not False and 0 <= inside < len(self.code)
+        return 0 <= address - self.address < len(self.code)
 
 
 ReadText = Callable[[Symbol], Text]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,9 +50,9 @@ class Program:
         start = section.offset + at - section.address
         return Text(name, at, self._data[start : start + size])
 
-    def names_at(self, addresses: Sequence[int]) -> dict[int, str]:
-        """Name what lies at some addresses."""
-        return {at: self._names[at] for at in addresses if at in self._names}
+    def name_at(self, address: int) -> str:
+        """Name what begins at an address, empty when nothing does."""
+        return self._names.get(address, "")
 
     def _section(self, at: int) -> _Section:
         _, kind, _, address, offset, size, link = struct.unpack_from(

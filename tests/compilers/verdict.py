@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import cast
 
 from forktrace.kernel.arch import Architecture, architecture
-from forktrace.kernel.decode import Decision, Undecodable, decode
+from forktrace.kernel.decision import Decision, Undecodable
+from forktrace.kernel.decode import decode
 from forktrace.kernel.text import Text
 from tests.compilers.compilers import KASAN_SHADOW, SHADOW, Build
 from tests.compilers.elf import Program
@@ -79,7 +80,7 @@ def _decode(
             [_as_in_a_kernel(text) for text in texts],
             layout(anon_vma),
             thunks,
-            program.names_at,
+            program.name_at,
         )
     except Undecodable as error:
         return str(error)

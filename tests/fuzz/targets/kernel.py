@@ -14,7 +14,7 @@ from functools import lru_cache
 from forktrace.errors import ForktraceError
 from forktrace.kernel import symbols, text
 from forktrace.kernel.btf import Btf
-from forktrace.kernel.decode import Undecodable
+from forktrace.kernel.decision import Undecodable
 from forktrace.kernel.rule import rule_from_btf
 from forktrace.kernel.running import NEEDED
 from tests.fuzz.target import Target, as_file

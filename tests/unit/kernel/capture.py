@@ -12,8 +12,9 @@ import json
 import os
 import sys
 
-from forktrace.kernel import decode, rule, text
+from forktrace.kernel import rule, text
 from forktrace.kernel.btf import Btf
+from forktrace.kernel.decision import RETURN_THUNKS
 from forktrace.kernel.symbols import Symbols
 
 
@@ -21,7 +22,7 @@ def main() -> None:
     symbols = Symbols.read(*rule.SYMBOLS)
     functions, thunks = {}, []
     for symbol in symbols.found.values():
-        if symbol.name in decode.RETURN_THUNKS:
+        if symbol.name in RETURN_THUNKS:
             thunks.append(symbol.address)
             continue
         code = text.read_kcore(symbol).code

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from forktrace.kernel.arch import architecture
-from forktrace.kernel.decode import Decision, Side, decode
+from forktrace.kernel.decision import Decision, Side
+from forktrace.kernel.decode import decode
 from forktrace.kernel.emulation import Layout
 from forktrace.kernel.text import Text
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from forktrace.kernel.arch import Architecture, architecture
-from forktrace.kernel.decode import Undecodable, decode, read_decision
+from forktrace.kernel.decision import Undecodable
+from forktrace.kernel.decode import decode, read_decision
 from forktrace.kernel.emulation import Emulator, Layout, Vmas
 from forktrace.kernel.symbols import Symbol, Symbols
 from forktrace.kernel.text import Text
@@ -30,7 +31,7 @@ from tests.unit.kernel.patches import PATCHES, Patches, patch
 
 if TYPE_CHECKING:
     from forktrace.kernel.btf import Btf
-    from forktrace.kernel.decode import Side
+    from forktrace.kernel.decision import Side
 
 FLAGS, ANON = 0x20, 0x40
 LAYOUT = Layout(FLAGS, ANON)
@@ -83,7 +84,7 @@ def instruction_starts(kernel: Kernel) -> set[int]:
         for vmas in (Vmas(dst_flags=1 << bit), Vmas(src_flags=1 << bit)):
             places |= set(emulator.call(vmas).trace)
     first = kernel.function.address
-    return {at - first for at in places if at in kernel.function}
+    return {at - first for at in places if kernel.function.holds(at)}
 
 
 def test_every_captured_kernel_is_expected() -> None:

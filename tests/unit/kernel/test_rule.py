@@ -32,7 +32,7 @@ from tests.unit.kernel.fixtures import (
 
 if TYPE_CHECKING:
     from forktrace.kernel.btf import Btf
-    from forktrace.kernel.decode import Side
+    from forktrace.kernel.decision import Side
 
 NAMES = FlagNames()
 MIXED = Rule(FROM_6_0, "code")
