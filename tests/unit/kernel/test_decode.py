@@ -125,6 +125,15 @@ class TestPatchedAtBoot:
             assert found.branches == (EXPECTED[kernel.name][1][0] + 4,)
 
 
+class TestInstructions:
+    def test_a_long_call_before_does_not_change_where_they_begin(self) -> None:
+        kernel = load("7.3.4+deb13-cloud-amd64")
+        forever = Text("spins", kernel.function.address, bytes.fromhex("ebfe"))
+        spinning = Emulator(X86, (forever,), LAYOUT)
+        assert len(spinning.call(Vmas()).trace) > 100
+        assert spinning.starts() == {forever.address}
+
+
 class TestOtherTracers:
     def test_what_ftrace_leaves_at_the_entry_changes_nothing(
         self, kernel: Kernel

@@ -78,3 +78,18 @@ def test_this_kernels_own() -> None:
     symbols = Symbols.read("copy_page_range", "no_such_function_23")
     assert "copy_page_range" in symbols
     assert "no_such_function_23" not in symbols
+
+
+class TestNames:
+    def test_what_was_asked_for_is_known(self, tmp_path: Path) -> None:
+        symbols = read(tmp_path, KALLSYMS, "copy_page_range")
+        (tmp_path / "kallsyms").unlink()
+        assert symbols.name_at(0xFFFFFFFF81000020) == "copy_page_range"
+
+    def test_all_else_is_looked_up(self, tmp_path: Path) -> None:
+        symbols = read(tmp_path, KALLSYMS, "copy_page_range")
+        assert symbols.name_at(0xFFFFFFFFC0000010) == "last"
+        assert symbols.name_at(0xFFFFFFFF81000021) == ""
+
+    def test_without_the_file_there_is_no_name(self, tmp_path: Path) -> None:
+        assert Symbols(path=str(tmp_path / "none")).name_at(0xFFFFFFFF81000020) == ""
