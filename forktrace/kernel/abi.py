@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from forktrace.errors import Unsupported
 
@@ -12,14 +15,13 @@ from forktrace.errors import Unsupported
 class Abi:
     """Numbers of one architecture.
 
-    ``perf_event_open`` and ``bpf`` are system calls. ``ip`` is the offset of the
-    instruction pointer in struct pt_regs, in bytes; in a kprobe it stands ``past``
-    bytes behind the probed instruction. A kprobe on a function that begins with one of
-    ``landings`` is placed behind it (arch_adjust_kprobe_addr).
+    ``calls`` are the numbers of system calls. ``ip`` is the offset of the instruction
+    pointer in struct pt_regs, in bytes; in a kprobe it stands ``past`` bytes behind the
+    probed instruction. A kprobe on a function that begins with one of ``landings`` is
+    placed behind it (arch_adjust_kprobe_addr).
     """
 
-    perf_event_open: int
-    bpf: int
+    calls: Mapping[str, int]
     ip: int
     past: int
     landings: tuple[bytes, ...]
@@ -31,8 +33,28 @@ class Abi:
 ENDBR = tuple(bytes.fromhex(code) for code in ("f30f1efa", "660f1f00", "0f1f40d6"))
 
 _ABIS = {
-    "x86_64": Abi(perf_event_open=298, bpf=321, ip=128, past=1, landings=ENDBR),
-    "aarch64": Abi(perf_event_open=241, bpf=280, ip=256, past=0, landings=()),
+    "x86_64": Abi(
+        calls={
+            "perf_event_open": 298,
+            "bpf": 321,
+            "userfaultfd": 323,
+            "io_uring_setup": 425,
+        },
+        ip=128,
+        past=1,
+        landings=ENDBR,
+    ),
+    "aarch64": Abi(
+        calls={
+            "perf_event_open": 241,
+            "bpf": 280,
+            "userfaultfd": 282,
+            "io_uring_setup": 425,
+        },
+        ip=256,
+        past=0,
+        landings=(),
+    ),
 }
 
 
@@ -45,3 +67,18 @@ def abi(machine: str | None = None) -> Abi:
             f"It runs on {' and '.join(_ABIS)}.",
         )
     return _ABIS[machine]
+
+
+def syscall(name: str, *arguments: Any) -> int:
+    """Make a system call that libc has no function for; OSError when it fails.
+
+    Arguments are numbers, or what ctypes passes as pointers.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    passed = [ctypes.c_long(it) if isinstance(it, int) else it for it in arguments]
+    result = int(libc.syscall(ctypes.c_long(abi().calls[name]), *passed))
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result

@@ -13,7 +13,7 @@ import struct
 from contextlib import ExitStack
 from typing import NoReturn
 
-from forktrace.kinds import libc
+from forktrace.kernel.abi import syscall
 
 EVENT_FORK = 1 << 1
 WP_HUGETLBFS_SHMEM = 1 << 12
@@ -74,7 +74,7 @@ def _watch(fd: int, start: int, length: int, mode: int) -> None:
 
 
 def _open(features: int) -> tuple[int, int]:
-    fd = libc.syscall("userfaultfd", os.O_CLOEXEC | os.O_NONBLOCK)
+    fd = syscall("userfaultfd", os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         api = fcntl.ioctl(fd, _UFFDIO_API, struct.pack("=3Q", _UFFD_API, features, 0))
     except OSError:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from forktrace import libbpf
 from forktrace.errors import SHORT_OF, ForktraceError, Unsupported
-from forktrace.kernel.abi import abi
+from forktrace.kernel.abi import syscall
 
 _KPROBE_PMU = Path("/sys/bus/event_source/devices/kprobe")
 _PERF_FLAG_FD_CLOEXEC = 8
@@ -143,19 +143,9 @@ def open_kprobe(place: Place) -> int:
 
 def _perf_event_open(attr: _PerfEventAttr) -> int:
     """Open the event on CPU 0; a kprobe fires on every CPU all the same."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    fd: int = libc.syscall(
-        abi().perf_event_open,
-        ctypes.byref(attr),
-        ctypes.c_int(-1),
-        ctypes.c_int(0),
-        ctypes.c_int(-1),
-        ctypes.c_ulong(_PERF_FLAG_FD_CLOEXEC),
+    return syscall(
+        "perf_event_open", ctypes.byref(attr), -1, 0, -1, _PERF_FLAG_FD_CLOEXEC
     )
-    if fd < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return fd
 
 
 def _refusal(what: str, error: OSError, advice: str) -> ForktraceError:

@@ -1,6 +1,6 @@
 """Do a piece of work in a short-lived child: its result comes back, its memory goes.
 
-LLVM, the disassembler and the kernel's BTF take some 90 MB, which Python never gives
+LLVM, the emulator and the kernel's BTF take some 90 MB, which Python never gives
 back. File descriptors that the work opened come over a Unix socket.
 """
 

@@ -16,7 +16,7 @@ import struct
 from contextlib import ExitStack, suppress
 
 from forktrace.errors import Unsupported
-from forktrace.kernel.abi import Abi, abi
+from forktrace.kernel.abi import Abi, abi, syscall
 from forktrace.kernel.symbols import Symbol
 from forktrace.kernel.text import Text, Unreadable, read_kcore
 from forktrace.libbpf import MappedArray
@@ -69,7 +69,7 @@ def read_by_probe(symbol: Symbol) -> Text:
     with suppress(OSError, ValueError):  # counted before 5.11
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (-1, -1))
     with ExitStack() as opened:
-        fd = _create_map(machine, ctypes.sizeof(_Reading))
+        fd = _create_map(ctypes.sizeof(_Reading))
         opened.callback(os.close, fd)
         shared = MappedArray(fd, _Reading)
         opened.callback(shared.close)
@@ -145,9 +145,9 @@ def _program(machine: Abi, map_fd: int) -> bytes:
     )
 
 
-def _create_map(machine: Abi, size: int) -> int:
+def _create_map(size: int) -> int:
     attributes = struct.pack("<5I", _ARRAY, 4, size, 1, _MMAPABLE)
-    return _bpf(machine, _MAP_CREATE, attributes)
+    return _bpf(_MAP_CREATE, attributes)
 
 
 def _load(machine: Abi, map_fd: int) -> int:
@@ -158,14 +158,9 @@ def _load(machine: Abi, map_fd: int) -> int:
         *(_KPROBE, (len(code) - 1) // 8),
         *(ctypes.addressof(code), ctypes.addressof(license_)),
     )
-    return _bpf(machine, _PROG_LOAD, attributes)
+    return _bpf(_PROG_LOAD, attributes)
 
 
-def _bpf(machine: Abi, command: int, attributes: bytes) -> int:
+def _bpf(command: int, attributes: bytes) -> int:
     buffer = ctypes.create_string_buffer(attributes.ljust(128, b"\0"), 128)
-    libc = ctypes.CDLL(None, use_errno=True)
-    result: int = libc.syscall(machine.bpf, command, buffer, ctypes.c_uint(128))
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return result
+    return syscall("bpf", command, buffer, 128)

@@ -8,7 +8,7 @@ import socket
 from ctypes import create_string_buffer
 
 from forktrace import procfs
-from forktrace.kinds import libc
+from forktrace.kernel.abi import syscall
 from forktrace.kinds.ground import PAGE, Ground
 from forktrace.kinds.recipes.recipe import Made, makes, whole
 
@@ -48,7 +48,7 @@ def _tcp_socket(ground: Ground) -> Made:
 )
 def _io_uring(ground: Ground) -> Made:
     parameters = create_string_buffer(120)  # struct io_uring_params
-    fd = ground.keep(libc.syscall("io_uring_setup", 8, parameters))
+    fd = ground.keep(syscall("io_uring_setup", 8, parameters))
     # io_uring chooses the address itself since 6.4 and refuses any other.
     start = ground.map(mmap.MAP_SHARED, fd=fd, length=PAGE, anywhere=True)
     ground.touch(start, write=False, length=PAGE)

@@ -6,6 +6,7 @@ import mmap
 import struct
 from ctypes import create_string_buffer
 
+from forktrace.kernel.abi import syscall
 from forktrace.kinds import libc
 from forktrace.kinds.ground import PAGE, PRIVATE, Ground
 from forktrace.kinds.recipes.recipe import Made, makes, whole, written
@@ -31,7 +32,7 @@ def _perf(ground: Ground) -> Made:
     software, dummy, size = 1, 9, 64  # PERF_TYPE_, PERF_COUNT_SW_, PERF_ATTR_SIZE_VER0
     attributes = create_string_buffer(struct.pack("=IIQ", software, size, dummy), size)
     # Of CPU 0, not of this task: that would make perf patch the scheduler's code.
-    fd = ground.keep(libc.syscall("perf_event_open", attributes, -1, 0, -1, 0))
+    fd = ground.keep(syscall("perf_event_open", attributes, -1, 0, -1, 0))
     start = ground.map(mmap.MAP_SHARED, fd=fd, length=2 * PAGE)
     return Made(start, start + 2 * PAGE, anon_vma=False)
 
