@@ -31,9 +31,8 @@
  *   DST_MASK     bits of dst_vma->vm_flags that make the kernel copy
  *   SRC_MASK     the same for src_vma->vm_flags
  *   ROW_OF(bits) the bits of both masks packed next to each other
- *   FENTRY, KPROBE  which of the two pairs of programs there are
  *   ROWS         how many (trigger, anon_vma) there are: two for each subset of bits
- *   SLOTS, CHILDREN, RING_PAGES, BUCKETS, BUCKET_OF(ns): sizes and histogram bounds
+ *   SLOTS, CHILDREN, BUCKETS, BUCKET_OF(ns): sizes and histogram bounds
  *
  * forktrace/tracer/layout.py mirrors every struct below, field by field.
  */
@@ -206,7 +205,8 @@ BPF_F_TABLE("array", int, struct comm_cost, comms, COMMS + 1, BPF_F_MMAPABLE);
 /* Which of them are taken, as for the slots. */
 BPF_HASH(comm_owners, int, u8, COMMS);
 BPF_HASH(children, u32, struct child, CHILDREN);
-BPF_RINGBUF_OUTPUT(events, RING_PAGES);
+/* Of one page: who loads it decides how large it is. */
+BPF_RINGBUF_OUTPUT(events, 1);
 
 /* Memory of the kernel. fentry programs may load directly, with the verifier checking
  * each load against BTF; LOAD() asks the constant `way` of the function it stands in. */
@@ -901,8 +901,6 @@ int fork_entry(struct pt_regs *ctx)
 	return fork_enters(READ(64, PT_REGS_PARM1(ctx), OFF_CLONE_FLAGS));
 }
 
-#ifdef FENTRY
-
 /* BCC's own macros: how it names these programs differs between its versions. */
 KFUNC_PROBE(copy_page_range, void *dst, void *src)
 {
@@ -924,9 +922,6 @@ KRETFUNC_PROBE(copy_page_range, void *dst, void *src)
 	}
 	return copy_leaves(BY_FENTRY, slot, dst, src);
 }
-
-#endif
-#ifdef KPROBE
 
 int copy_entry(struct pt_regs *ctx)
 {
@@ -952,5 +947,3 @@ int copy_return(struct pt_regs *ctx)
 	}
 	return copy_leaves(BY_KPROBE, slot, (void *)slot->dst, (void *)slot->src);
 }
-
-#endif

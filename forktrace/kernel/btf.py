@@ -28,6 +28,7 @@ _INT, _POINTER, _ARRAY = 1, 2, 3
 _STRUCT, _UNION, _ENUM = 4, 5, 6
 _TYPEDEF, _VOLATILE, _CONST, _RESTRICT = 8, 9, 10, 11
 _TYPE_TAG, _ENUM64 = 18, 19
+_FUNCTION = 12
 _QUALIFIERS = {_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG}
 _SIZE_OF_TYPE = 12  # struct btf_type; what a kind adds follows it
 _MAX_ERRNO = 4095
@@ -125,6 +126,16 @@ class Btf:
                 f"{'a bit field' if bit_field else what}, not a number of {size} bytes"
             )
         return found.bits // 8
+
+    def function(self, name: str) -> int:
+        """Return the id of a function, which fentry takes; raise Unsupported."""
+        found = self._find(name, _FUNCTION)
+        if found is None:
+            raise Unsupported(
+                f"{self._path} does not name the function {name}",
+                "Try --attach kprobe.",
+            )
+        return found
 
     def enum_values(self, prefix: str, suffix: str = "") -> dict[str, int]:
         """Return every enumerator whose name starts and ends so, with its value.

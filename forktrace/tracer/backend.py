@@ -17,9 +17,11 @@ from forktrace.kernel.running import RunningKernel
 from forktrace.tracer import program
 from forktrace.tracer.attach import Opener, Place, Probes, open_kprobe
 from forktrace.tracer.child import in_child
+from forktrace.tracer.compiler import source
 from forktrace.tracer.kernel_text import read_text
 from forktrace.tracer.layout import Layout
 from forktrace.tracer.macros import macros
+from forktrace.tracer.objects import FENTRY, FEXIT, KPROBE, TRACING
 
 AttachMode = Literal["auto", "fentry", "kprobe"]
 Attached = Literal["fentry", "kprobe"]
@@ -29,9 +31,13 @@ _MAPS = ("slots", "totals", "config", "comms", "children", "events", "cgroup")
 _WITNESSES = ("witness_return", "witness_branch")
 # Returns before entries and the outermost entry last: the first fork that is seen at
 # all is seen from its start.
-COPY_PROGRAMS: Mapping[Attached, tuple[str, ...]] = {
-    "fentry": ("kretfunc__copy_page_range", "kfunc__copy_page_range"),
-    "kprobe": ("copy_return", "copy_entry"),
+_KPROBE = program.Hook(KPROBE)
+COPY_PROGRAMS: Mapping[Attached, Mapping[str, program.Hook]] = {
+    "fentry": {
+        "kretfunc__copy_page_range": program.Hook(TRACING, FEXIT, "copy_page_range"),
+        "kfunc__copy_page_range": program.Hook(TRACING, FENTRY, "copy_page_range"),
+    },
+    "kprobe": {"copy_return": _KPROBE, "copy_entry": _KPROBE},
 }
 """The programs on copy_page_range() in each way: at its return, at its entry."""
 
@@ -49,7 +55,6 @@ _FORK_PROGRAMS = (
     ("fork_fails", Place("copy_process", at_return=True)),
     ("fork_entry", Place("kernel_clone")),
 )
-_BCC_TYPES: Mapping[Attached, str] = {"fentry": "TRACING", "kprobe": "KPROBE"}
 _PAGE = 4096
 
 
@@ -93,12 +98,13 @@ def _load(
     btf: Btf, kernel: RunningKernel, ways: Sequence[Attached], ring_bytes: int
 ) -> program.Loaded:
     layout = Layout(len(kernel.rule.bits))
-    defined = macros(btf, kernel.rule, layout, ways, ring_bytes // _PAGE)
-    hooks = dict.fromkeys((name for name, _ in _FORK_PROGRAMS), "KPROBE")
-    hooks |= dict.fromkeys(_WITNESSES, "KPROBE")
+    text = source(macros(btf, kernel.rule, layout))
+    hooks = dict.fromkeys((name for name, _ in _FORK_PROGRAMS), _KPROBE)
+    hooks |= dict.fromkeys(_WITNESSES, _KPROBE)
     for way in ways:
-        hooks |= dict.fromkeys(COPY_PROGRAMS[way], _BCC_TYPES[way])
-    loaded = program.load(program.source(defined), hooks, _MAPS)
+        hooks |= COPY_PROGRAMS[way]
+    sizes = dict.fromkeys(_MAPS) | {"events": ring_bytes}
+    loaded = program.load(text, hooks, sizes, btf)
     for name, size in layout.value_sizes().items():
         found = libbpf.map_info(loaded.maps[name]).value_size
         if found != size:

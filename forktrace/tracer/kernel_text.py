@@ -11,16 +11,22 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-import resource
 import struct
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 from forktrace.errors import Unsupported
-from forktrace.kernel.abi import Abi, abi, syscall
+from forktrace.kernel.abi import Abi, abi
 from forktrace.kernel.symbols import Symbol
 from forktrace.kernel.text import Text, Unreadable, read_kcore
 from forktrace.libbpf import MappedArray
 from forktrace.tracer.attach import SET_BPF, Place, open_kprobe
+from forktrace.tracer.objects import (
+    KPROBE,
+    MapShape,
+    create_map,
+    load_program,
+    unlimit_locked_memory,
+)
 
 _CODE = 1 << 16
 """Bytes that one reading brings."""
@@ -29,8 +35,7 @@ _UNSIZED = 1 << 14
 _FORK = "kernel_clone"
 
 # include/uapi/linux/bpf.h
-_MAP_CREATE, _PROG_LOAD = 0, 5
-_ARRAY, _KPROBE, _MMAPABLE = 2, 2, 1 << 10
+_ARRAY, _MMAPABLE = 2, 1 << 10
 _MAP_LOOKUP_ELEM, _PROBE_READ_KERNEL = 1, 113
 
 
@@ -66,14 +71,13 @@ def read_by_probe(symbol: Symbol) -> Text:
     called by each.
     """
     machine = abi()
-    with suppress(OSError, ValueError):  # counted before 5.11
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (-1, -1))
+    unlimit_locked_memory()
     with ExitStack() as opened:
-        fd = _create_map(ctypes.sizeof(_Reading))
+        fd = create_map(MapShape(_ARRAY, 4, ctypes.sizeof(_Reading), 1, _MMAPABLE))
         opened.callback(os.close, fd)
         shared = MappedArray(fd, _Reading)
         opened.callback(shared.close)
-        program = _load(machine, fd)
+        program = load_program(_program(machine, fd), KPROBE)
         opened.callback(os.close, program)
         return _read(machine, symbol, shared, program)
 
@@ -143,24 +147,3 @@ def _program(machine: Abi, map_fd: int) -> bytes:
             op(0x95, 0),
         )
     )
-
-
-def _create_map(size: int) -> int:
-    attributes = struct.pack("<5I", _ARRAY, 4, size, 1, _MMAPABLE)
-    return _bpf(_MAP_CREATE, attributes)
-
-
-def _load(machine: Abi, map_fd: int) -> int:
-    code = ctypes.create_string_buffer(_program(machine, map_fd))
-    license_ = ctypes.create_string_buffer(b"GPL")
-    attributes = struct.pack(
-        "<IIQQ",
-        *(_KPROBE, (len(code) - 1) // 8),
-        *(ctypes.addressof(code), ctypes.addressof(license_)),
-    )
-    return _bpf(_PROG_LOAD, attributes)
-
-
-def _bpf(command: int, attributes: bytes) -> int:
-    buffer = ctypes.create_string_buffer(attributes.ljust(128, b"\0"), 128)
-    return syscall("bpf", command, buffer, 128)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from forktrace.kernel.btf import Btf
 from forktrace.kernel.rule import Rule
 from forktrace.tracer.layout import BUCKET_BOUNDS_NS, Layout
@@ -24,13 +22,8 @@ _OFFSETS = {
 """Struct, member, and the bytes that the program reads of it."""
 
 
-def macros(
-    btf: Btf, rule: Rule, layout: Layout, ways: Iterable[str], ring_pages: int
-) -> dict[str, str]:
-    """Return every macro that the program needs; raises Unsupported for an offset.
-
-    ``ways`` are those of following copy_page_range() that it is compiled for.
-    """
+def macros(btf: Btf, rule: Rule, layout: Layout) -> dict[str, str]:
+    """Return every macro that the program needs; raises Unsupported for an offset."""
     defined = {
         name: str(btf.offset(struct, member, size))
         for name, (struct, member, size) in _OFFSETS.items()
@@ -41,12 +34,11 @@ def macros(
     defined["ROWS"] = str(layout.rows)
     defined["SLOTS"] = str(layout.slots)
     defined["CHILDREN"] = str(layout.children)
-    defined["RING_PAGES"] = str(ring_pages)
     defined["BUCKETS"] = str(len(BUCKET_BOUNDS_NS) + 1)
     defined["BUCKET_OF(ns)"] = " + ".join(
         f"((ns) > {bound}ULL)" for bound in BUCKET_BOUNDS_NS
     ).join("()")
-    return defined | {way.upper(): "1" for way in ways}
+    return defined
 
 
 def packed(rule: Rule) -> str:

@@ -1,20 +1,25 @@
-"""Compile and load bpf/forktrace.c with BCC.
-
-No kernel headers are needed: bpf/include holds the few BCC asks for, and what differs
-between kernels is passed in as macros.
-"""
+"""Load what bpf/forktrace.c was compiled to: its maps, and the programs wanted."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from forktrace.errors import ForktraceError, Unsupported
+from forktrace.tracer import kept
+from forktrace.tracer.compiler import compile_text, inputs, refused
+from forktrace.tracer.objects import (
+    Compiled,
+    create_map,
+    load_program,
+    unlimit_locked_memory,
+)
 
-_HERE = Path(__file__).resolve()
+if TYPE_CHECKING:
+    from forktrace.kernel.btf import Btf
 
 
 @dataclass(frozen=True)
@@ -42,74 +47,61 @@ class Loaded:
             os.close(fd)
 
 
-def bpf_folder() -> Path:
-    """Return the folder of forktrace.c, in a checkout or in an installed wheel."""
-    for folder in (_HERE.parents[1] / "bpf", _HERE.parents[2] / "bpf"):
-        if (folder / "forktrace.c").is_file():
-            return folder
-    raise ForktraceError(
-        "forktrace's own BPF program (bpf/forktrace.c) is missing.",
-        "Install forktrace again.",
-    )
+@dataclass(frozen=True)
+class Hook:
+    """What a program is loaded for: its type, and for TRACING where it hangs."""
+
+    type: int
+    hang: int = 0
+    function: str = ""
 
 
-def source(macros: Mapping[str, str]) -> str:
-    """Return the C text that is compiled: ``macros`` (name or name(args)) first."""
-    lines = [f"#define {name} {value}\n" for name, value in macros.items()]
-    return "".join(lines) + (bpf_folder() / "forktrace.c").read_text()
+Sizes = Mapping[str, "int | None"]
+"""The maps that are wanted, with their max_entries where the text leaves that open."""
 
 
-def load(text: str, programs: Mapping[str, str], maps: Sequence[str]) -> Loaded:
-    """Compile ``text`` and load ``programs`` (function name to BCC program type).
+def load(text: str, hooks: Mapping[str, Hook], maps: Sizes, btf: Btf) -> Loaded:
+    """Load the programs of ``text`` that are named in ``hooks``, and ``maps``.
 
-    Raises Unsupported when the kernel or the distribution's bcc cannot; the compiler's
-    and the verifier's log go to stderr. Call it in a short-lived child: it maps some
-    75 MB of LLVM for good.
+    It is compiled unless an earlier start did and it was kept. Raises Unsupported when
+    the kernel or the distribution's bcc cannot; the compiler's and the verifier's log
+    go to stderr. Call it in a short-lived child, as ``compile_text`` says.
     """
-    os.environ["BCC_KERNEL_SOURCE"] = str(bpf_folder())
-    os.environ["BCC_PROBE_PREFIX"] = "forktrace"
-    try:
-        bpf = _compile(text)
-        return Loaded(
-            maps={name: bpf[name.encode()].get_fd() for name in maps},
-            programs={
-                name: bpf.load_func(_function(bpf, name), getattr(bpf, kind)).fd
-                for name, kind in programs.items()
-            },
-        )
-    except Exception as error:
-        raise Unsupported(
-            f"The BPF program cannot be loaded: {_one_line(error)}",
-            "Run with --debug to see the compiler's and the verifier's log.",
-        ) from None
+    made_of = inputs(text)
+    compiled = kept.find(made_of)
+    if compiled is None:
+        compiled = compile_text(text)
+        kept.keep(made_of, compiled)
+    return _load(compiled, hooks, maps, btf)
 
 
-def _compile(text: str) -> Any:
-    """Return the compiled module; BCC attaches nothing by itself."""
-    import bcc  # noqa: PLC0415 - LLVM stays in a child
+def _load(
+    compiled: Compiled, hooks: Mapping[str, Hook], maps: Sizes, btf: Btf
+) -> Loaded:
+    unlimit_locked_memory()
+    with ExitStack() as undo:
 
-    class Module(bcc.BPF):  # type: ignore[misc]
-        """BCC attaches functions with known prefixes at once; attach.py does it."""
+        def put(name: str, into_the_kernel: Callable[[], int]) -> int:
+            try:
+                fd = into_the_kernel()
+            except OSError as error:
+                raise refused(f"{name}: {error.strerror}") from None
+            undo.callback(os.close, fd)
+            return fd
 
-        def _trace_autoload(self) -> None:
-            pass
-
-        def module_has(self, name: bytes) -> bool:
-            """Tell whether the text defines a program of that name."""
-            return bool(bcc.lib.bpf_function_start(self.module, name))
-
-    return Module(text=text.encode())
-
-
-def _function(bpf: Any, name: str) -> bytes:
-    """Return what BCC calls a program: kfunc__f is kfunc__vmlinux__f since 0.27."""
-    prefix, _, function = name.partition("__")
-    return next(
-        candidate.encode()
-        for candidate in (name, f"{prefix}__vmlinux__{function}")
-        if bpf.module_has(candidate.encode())
-    )
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        fds = {}
+        for name, shape in compiled.maps.items():
+            sized = shape._replace(max_entries=maps.get(name) or shape.max_entries)
+            fds[name] = put(name, partial(create_map, sized, name))
+        programs = {}
+        for name, hook in hooks.items():
+            code = compiled.programs[name].linked([*fds.values()])
+            function = btf.function(hook.function) if hook.function else 0
+            programs[name] = put(
+                name, partial(load_program, code, hook.type, name, hook.hang, function)
+            )
+        undo.pop_all()
+    # What only the programs need lives as long as they do.
+    for name in fds.keys() - maps.keys():
+        os.close(fds[name])
+    return Loaded({name: fds[name] for name in maps}, programs)

@@ -2,8 +2,9 @@
 
     python -m tests.bench.compile [HEADERS]
 
-Everything from the start to the loaded programs: imports, BTF, the rule, the compiler,
-the verifier. Nothing is attached, so that it works where there are no kprobes; and for
+Everything from the start to the loaded programs: imports, BTF, the rule, the compiler
+(unless CACHE_DIRECTORY names a folder where an earlier start kept what it made), the
+verifier. Nothing is attached, so that it works where there are no kprobes; and for
 the same reason it is the kprobe programs. With HEADERS, a folder of kernel headers, the
 program includes <linux/mm.h> and the like and takes its struct offsets from there, as
 BCC programs do. That kernel need not be this one: nothing runs.
@@ -12,11 +13,12 @@ BCC programs do. That kernel need not be this one: nothing runs.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from forktrace.errors import ForktraceError
-from forktrace.tracer import backend, macros, program
+from forktrace.tracer import backend, compiler, macros, program
+from forktrace.tracer.objects import Compiled
 
 RING_BYTES = 1 << 20
 
@@ -28,33 +30,31 @@ INCLUDES = """
 """
 
 
-def load_with(headers: Path) -> Callable[..., program.Loaded]:
-    """Return what stands in for program.load, to compile with kernel headers."""
-    original = program.load
+def compile_with(headers: Path) -> Callable[[str], Compiled]:
+    """Return what stands in for compile_text: kernel headers are used."""
+    original = compiler.compile_text
     offsets = {
         name: f"#define {name} __builtin_offsetof(struct {struct}, {member})"
         for name, (struct, member, _) in macros._OFFSETS.items()
     }
 
-    def load(
-        text: str, programs: Mapping[str, str], maps: Sequence[str]
-    ) -> program.Loaded:
+    def compile_text(text: str) -> Compiled:
         lines = text.splitlines()
         for number, line in enumerate(lines):
             words = line.split(maxsplit=2)
             if len(words) == 3 and words[0] == "#define":
                 lines[number] = offsets.get(words[1], line)
-        program.bpf_folder = lambda: headers
-        return original(INCLUDES + "\n".join(lines), programs, maps)
+        compiler.bpf_folder = lambda: headers
+        return original(INCLUDES + "\n".join(lines))
 
-    return load
+    return compile_text
 
 
 def main() -> int:
     """Compile and load; return the exit status."""
     # Set by hand, since importing a library for it would be timed too.
     if sys.argv[1:]:
-        program.load = load_with(Path(sys.argv[1]))
+        vars(program)["compile_text"] = compile_with(Path(sys.argv[1]))
     try:
         backend.prepare("kprobe", RING_BYTES).loaded.close()
     except ForktraceError as error:

@@ -7,6 +7,7 @@ may have no kprobes; bpftrace does not even load, as it loads while it attaches.
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import subprocess
@@ -45,8 +46,10 @@ def measure_starts(bpftrace: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as empty:
         shutil.copy(HERE / "kprobe.bt", empty)
         theirs = _in_root(bpftrace, Path(empty))
+        again = ["env", f"CACHE_DIRECTORY={empty}/kept", *ours]
         commands = {
             "forktrace": (ours, "compiled and loaded, no headers"),
+            "forktrace again": (again, "loaded as compiled before"),
             "with headers": ([*ours, str(headers)], f"the same, {headers.name}"),
             "bpftrace": (theirs, "compiled only"),
         }
@@ -89,7 +92,12 @@ def _timed(argv: Sequence[str]) -> tuple[float, float]:
     cpu, began = _cpu_of_children(), time.monotonic()
     try:
         done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=LIMIT, check=False
+            argv,
+            env={"CACHE_DIRECTORY": os.devnull} | os.environ,  # nothing is kept there
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise LabError(f"{argv[0]} took more than {LIMIT:g} seconds.") from None

@@ -30,7 +30,7 @@ mount_root() {
 mount_other_root() {
     mount -t tmpfs -o mode=755 root /new
     cd /new
-    mkdir -p usr proc sys dev run tmp var/tmp root
+    mkdir -p usr proc sys dev run tmp var/tmp var/cache root
     mount --bind "/host$ROOT/usr" usr
     cp -a "/host$ROOT/etc" "/host$ROOT/bin" "/host$ROOT/sbin" "/host$ROOT/lib" .
     cd /
@@ -40,6 +40,7 @@ mount_writable() {
     for place in /run /tmp /var/tmp; do
         mount -t tmpfs -o mode=1777 tmpfs /new$place
     done
+    mount -t tmpfs -o mode=755 tmpfs /new/var/cache
     chmod 755 /new/run
     mkdir -p /new/run/home /new/run/lock /new/run/lab
     show() {

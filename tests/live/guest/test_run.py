@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import resource
@@ -268,7 +269,10 @@ def compilers(pid: int) -> list[int]:
 def test_a_signal_while_it_compiles_ends_it_at_once(number: int) -> None:
     """Long before it could say that it traces; the compiler goes with it."""
     run = subprocess.Popen(
-        [*FORKTRACE, "trace"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [*FORKTRACE, "trace"],
+        env=os.environ | {"CACHE_DIRECTORY": os.devnull},  # nothing is kept there
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     try:
         wait_until(lambda: compilers(run.pid))
@@ -281,3 +285,33 @@ def test_a_signal_while_it_compiles_ends_it_at_once(number: int) -> None:
     assert run.returncode in (-number, 128 + number)
     assert not said
     wait_until(lambda: not Path(f"/proc/{compiler}").exists())
+
+
+def test_what_was_compiled_once_is_loaded_without_the_compiler(tmp_path: Path) -> None:
+    """A start on an overloaded host does not wait for LLVM again."""
+    bcc = importlib.util.find_spec("bcc")
+    assert bcc
+    assert bcc.origin
+    broken = tmp_path / "path/bcc/__init__.py"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("raise ImportError('nobody may compile')")
+    broken.with_name("libbcc.py").touch()
+    built = os.stat(bcc.origin).st_mtime_ns
+    os.utime(broken, ns=(built, built))  # or it would be another compiler
+
+    def trace(**more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*FORKTRACE, "trace", "--duration=1"],
+            env=os.environ | {"CACHE_DIRECTORY": f"{tmp_path}/kept"} | more,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    without = {"PYTHONPATH": f"{tmp_path}/path"}
+    refused = trace(**without)
+    assert (refused.returncode, "nobody may compile" in refused.stderr) == (3, True)
+    assert trace().returncode == 0
+    kept = trace(**without)
+    assert kept.returncode == 0, kept

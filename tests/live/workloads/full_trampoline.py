@@ -8,30 +8,32 @@ closed.
 
 from __future__ import annotations
 
-import os
 import sys
 
 from forktrace import libbpf
-from forktrace.tracer import program
+from forktrace.kernel.btf import Btf
+from forktrace.tracer.compiler import compile_text
+from forktrace.tracer.objects import FENTRY, TRACING, load_program
 from tests.live.workloads.talk import say
 
 NOTHING = """
 #include <uapi/linux/ptrace.h>
 KFUNC_PROBE(copy_page_range, void *dst, void *src) { return 0; }
 """
+NAME = "kfunc__copy_page_range"
 
 
 def main() -> None:
     """Fill it, say so, and wait."""
-    os.environ["BCC_KERNEL_SOURCE"] = str(program.bpf_folder())
-    bpf = program._compile(NOTHING)
-    name = program._function(bpf, "kfunc__copy_page_range")
+    code = compile_text(NOTHING).programs[NAME].instructions
+    with Btf.of_running_kernel() as btf:
+        function = btf.function("copy_page_range")
     attached = 0
     while True:
         # Each time another one: the kernel attaches none twice.
-        bpf.funcs.clear()
+        loaded = load_program(code, TRACING, "full", FENTRY, function)
         try:
-            libbpf.attach_trampoline(bpf.load_func(name, bpf.TRACING).fd)
+            libbpf.attach_trampoline(loaded)
         except OSError as error:
             say({"attached": attached, "refused": error.errno})
             break

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from forktrace.tracer.compiler import bpf_folder
 from forktrace.tracer.maps import UNKNOWN
-from forktrace.tracer.program import bpf_folder
 
 ROOT = Path(__file__).parents[3]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from forktrace.tracer.compiler import bpf_folder
 from forktrace.tracer.layout import (
     BUCKET_BOUNDS_NS,
     CHOICES,
@@ -22,7 +23,6 @@ from forktrace.tracer.layout import (
     Row,
     VmaEvent,
 )
-from forktrace.tracer.program import bpf_folder
 
 LAYOUT = Layout(rule_bits=5)
 TEXT = (bpf_folder() / "forktrace.c").read_text()
