@@ -484,7 +484,8 @@ static __always_inline void abandon(struct fork_slot *slot, struct totals *sum)
 		return;
 	}
 	lose(LOST_FORK_OUTCOME);
-	add(&sum->lost[LOST_COPY], slot->calls);
+	/* Those whose start was missed are counted already. */
+	add(&sum->lost[LOST_COPY], slot->calls - slot->unknown);
 	release(slot);
 }
 

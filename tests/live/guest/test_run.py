@@ -287,6 +287,7 @@ def test_a_signal_while_it_compiles_ends_it_at_once(number: int) -> None:
     wait_until(lambda: not Path(f"/proc/{compiler}").exists())
 
 
+@pytest.mark.thorough
 def test_what_was_compiled_once_is_loaded_without_the_compiler(tmp_path: Path) -> None:
     """A start on an overloaded host does not wait for LLVM again."""
     bcc = importlib.util.find_spec("bcc")
