@@ -11,14 +11,12 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
-VERSIONS = {
-    "TLS10": ssl.TLSVersion.TLSv1,
-    "TLS11": ssl.TLSVersion.TLSv1_1,
-    "TLS12": ssl.TLSVersion.TLSv1_2,
-    "TLS13": ssl.TLSVersion.TLSv1_3,
-}
+VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+OLD_VERSIONS = ("TLS10", "TLS11")
+"""Refused: RFC 8996 forbids them, and OpenSSL does not offer them unless forced to."""
 
 # RequestClientCert asks for a certificate and accepts any or none: not to ask lets in
 # exactly the same clients.
@@ -51,10 +49,15 @@ TLS13_CIPHERS = (
     "TLS_AES_256_GCM_SHA384",
     "TLS_CHACHA20_POLY1305_SHA256",
 )
-"""Accepted and without effect, as in Go: TLS 1.3 chooses among all of these."""
+"""TLS 1.3 chooses among all of these, as in Go; alone, they leave TLS 1.2 no cipher."""
 
-CURVES = ("CurveP256", "CurveP384", "CurveP521", "X25519")
-"""Accepted and without effect: Python's ssl leaves the order of curves to OpenSSL."""
+CURVES = {
+    "CurveP256": "prime256v1",
+    "CurveP384": "secp384r1",
+    "CurveP521": "secp521r1",
+    "X25519": "",
+}
+"""Python's ssl takes one of them, and X25519 not alone; by default all are offered."""
 
 _SAN_KINDS = ("DNS", "email", "IP Address", "URI")
 
@@ -70,7 +73,7 @@ class TlsSettings:
     key: str = ""
     client_ca: str = ""
     client_auth_type: str = ""
-    client_allowed_sans: tuple[str, ...] = ()
+    client_allowed_sans: tuple[str, ...] | None = None
     min_version: str = "TLS12"
     max_version: str = "TLS13"
     cipher_suites: tuple[str, ...] = ()
@@ -93,6 +96,10 @@ def new_context(settings: TlsSettings) -> ssl.SSLContext:
     ciphers = [CIPHERS[name] for name in settings.cipher_suites if name in CIPHERS]
     if ciphers:
         context.set_ciphers(":".join(ciphers))
+    elif settings.cipher_suites:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+    for curve in settings.curve_preferences:
+        context.set_ecdh_curve(CURVES[curve])
     if not settings.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     _load_certificate(context, settings)
@@ -100,6 +107,8 @@ def new_context(settings: TlsSettings) -> ssl.SSLContext:
         context.load_verify_locations(cafile=_readable(settings.client_ca_file))
     elif settings.client_ca:
         context.load_verify_locations(cadata=settings.client_ca)
+    else:
+        context.load_default_certs(ssl.Purpose.CLIENT_AUTH)  # as Go does
     context.verify_mode = CLIENT_AUTH[settings.client_auth_type]
     return context
 
@@ -107,12 +116,20 @@ def new_context(settings: TlsSettings) -> ssl.SSLContext:
 def has_allowed_san(connection: ssl.SSLSocket, allowed: tuple[str, ...]) -> bool:
     """Tell whether the client's certificate bears one of the names in ``allowed``."""
     certificate = connection.getpeercert() or {}
-    names = certificate.get("subjectAltName", ())
-    return any(
-        pair[0] in _SAN_KINDS and pair[1] in allowed
-        for pair in names
-        if isinstance(pair, tuple)
-    )
+    names = {
+        _plain(str(pair[1]))
+        for pair in certificate.get("subjectAltName", ())
+        if pair[0] in _SAN_KINDS
+    }
+    return not names.isdisjoint(map(_plain, allowed))
+
+
+def _plain(name: str) -> str:
+    """Return a name, or an address in its short form, which OpenSSL does not use."""
+    try:
+        return str(ip_address(name.strip()))
+    except ValueError:
+        return name
 
 
 def _check(settings: TlsSettings) -> None:
@@ -120,16 +137,37 @@ def _check(settings: TlsSettings) -> None:
         raise ValueError("missing one of cert or cert_file")
     if not (settings.key_file or settings.key):
         raise ValueError("missing one of key or key_file")
-    for version in (settings.min_version, settings.max_version):
-        if version not in VERSIONS:
-            raise ValueError(f"unknown TLS version {reprlib.repr(version)}")
+    _check_versions(settings)
     for cipher in settings.cipher_suites:
         if cipher not in CIPHERS and cipher not in TLS13_CIPHERS:
             raise ValueError(f"unknown cipher {reprlib.repr(cipher)}")
     for curve in settings.curve_preferences:
         if curve not in CURVES:
             raise ValueError(f"unknown curve {reprlib.repr(curve)}")
+    curves = settings.curve_preferences
+    if len(curves) > 1 or "X25519" in curves:
+        raise ValueError(
+            "curve_preferences can be CurveP256, CurveP384 or CurveP521 here, and only "
+            "one of them; without it all are offered"
+        )
     _check_client_auth(settings)
+
+
+def _check_versions(settings: TlsSettings) -> None:
+    for version in (settings.min_version, settings.max_version):
+        if version in OLD_VERSIONS:
+            raise ValueError(f"{version} is not offered any more; use TLS12 or TLS13")
+        if version not in VERSIONS:
+            raise ValueError(f"unknown TLS version {reprlib.repr(version)}")
+    if settings.min_version > settings.max_version:
+        raise ValueError("min_version is above max_version")
+    ciphers = settings.cipher_suites
+    if (
+        ciphers
+        and settings.max_version == "TLS12"
+        and not CIPHERS.keys() & set(ciphers)
+    ):
+        raise ValueError("cipher_suites has none for TLS12, the max_version")
 
 
 def _check_client_auth(settings: TlsSettings) -> None:
@@ -142,12 +180,14 @@ def _check_client_auth(settings: TlsSettings) -> None:
     if policy not in CLIENT_AUTH:
         raise ValueError(f"invalid client_auth_type {reprlib.repr(policy)}")
     has_ca = bool(settings.client_ca_file or settings.client_ca)
-    verifies = CLIENT_AUTH[policy] is not ssl.CERT_NONE
     if has_ca and policy in ("", "NoClientCert"):
         raise ValueError("client CAs are configured without a client_auth_type")
-    if verifies and not has_ca:
-        raise ValueError(f"client_auth_type {policy} needs a client_ca_file")
-    if settings.client_allowed_sans and policy != "RequireAndVerifyClientCert":
+    sans = settings.client_allowed_sans
+    if sans is None:
+        return
+    if not sans:
+        raise ValueError("client_allowed_sans is empty, so that nobody could get in")
+    if policy != "RequireAndVerifyClientCert":
         raise ValueError(
             "client_allowed_sans needs client_auth_type RequireAndVerifyClientCert"
         )

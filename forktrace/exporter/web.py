@@ -214,12 +214,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET, HEAD"})
         elif self._has_body():
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        elif self._refuses_user():
-            return False
         elif not self.server.bucket.take(self.server.config.now().rate_limit):
             self._refuse(HTTPStatus.TOO_MANY_REQUESTS)
         else:
-            return True
+            return not self._refuses_user()
         return False
 
     def handle_expect_100(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import reprlib
 import ssl
 from collections.abc import Mapping
@@ -33,6 +34,11 @@ _HEADERS: dict[str, tuple[str, ...]] = {
     "Strict-Transport-Security": (),
 }
 """The headers the format knows, with the values allowed where not every one is."""
+
+_LISTS = ("client_allowed_sans", "cipher_suites", "curve_preferences")
+_NULLS = ("", "~", "null", "Null", "NULL")
+_TRUE = ("y", "yes", "on", "true")
+_FALSE = ("n", "no", "off", "false")
 
 
 @dataclass(frozen=True)
@@ -129,11 +135,10 @@ def _read(path: Path) -> WebConfig:
     )
     http = _mapping(sections.get("http_server_config"), "http_server_config")
     _refuse_unknown(http, ("http2", "headers"), "http_server_config")
-    if not isinstance(http.get("http2", True), bool):
-        raise ValueError("http2 must be true or false")
+    _boolean(http.get("http2"), "http2")
     return WebConfig(
         tls=new_context(tls) if tls else None,
-        allowed_sans=tls.client_allowed_sans if tls else (),
+        allowed_sans=(tls.client_allowed_sans or ()) if tls else (),
         users=_users(_mapping(sections.get("basic_auth_users"), "basic_auth_users")),
         headers=_headers(_mapping(http.get("headers"), "headers")),
         rate_limit=_rate_limit(_mapping(sections.get("rate_limit"), "rate_limit")),
@@ -145,8 +150,19 @@ def _parse(content: bytes) -> object:
     _need("yaml", "PyYAML")
     import yaml  # noqa: PLC0415 - costs memory, and only those who use it pay
 
-    class Strict(yaml.SafeLoader):
-        """Refuses a key that stands twice, where YAML would take the last one."""
+    class Strict(yaml.BaseLoader):
+        """Leaves scalars as they are written, as Go does where a string is wanted.
+
+        Refuses a key that stands twice, where YAML would take the last one.
+        """
+
+        def construct_scalar(self, node: yaml.ScalarNode) -> Any:
+            plain = node.style is None
+            return (
+                None
+                if plain and node.value in _NULLS
+                else super().construct_scalar(node)
+            )
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
             # Other keys than scalars are of no use here, and costly to compare.
@@ -178,12 +194,10 @@ def _tls_settings(section: dict[str, Any], base: Path) -> TlsSettings | None:
         if name.endswith("_file"):
             text = _string(value, name)
             values[name] = base / text if text else None
-        elif isinstance(defaults[name], tuple):
+        elif name in _LISTS:
             values[name] = _strings(value, name)
         elif isinstance(defaults[name], bool):
-            if not isinstance(value, bool):
-                raise ValueError(f"{name} must be true or false")
-            values[name] = value
+            values[name] = _boolean(value, name)
         else:
             values[name] = _string(value, name)
     settings = TlsSettings(**values)
@@ -206,21 +220,22 @@ def _users(section: dict[str, Any]) -> dict[str, str]:
 
 def _headers(section: dict[str, Any]) -> dict[str, str]:
     _refuse_unknown(section, tuple(_HEADERS), "headers")
-    for name, value in section.items():
+    given = {name: value for name, value in section.items() if value is not None}
+    for name, value in given.items():
         text = _string(value, name)
         if "\n" in text or "\r" in text or not text.isascii():
             raise ValueError(f"{name} must be one line of ASCII")
         if text and _HEADERS[name] and text not in _HEADERS[name]:
             raise ValueError(f"{name} must be {' or '.join(_HEADERS[name])}")
-    return {name: value for name, value in section.items() if value}
+    return {name: value for name, value in given.items() if value}
 
 
 def _rate_limit(section: dict[str, Any]) -> RateLimit:
     _refuse_unknown(section, ("interval", "burst"), "rate_limit")
-    burst = section.get("burst", 0)
-    if not isinstance(burst, int) or isinstance(burst, bool) or burst < 0:
+    burst = section.get("burst") or "0"
+    if not isinstance(burst, str) or not re.fullmatch(r"[0-9]{1,18}", burst):
         raise ValueError("burst must be a number of requests")
-    return RateLimit(parse_duration(section.get("interval", 0)), burst)
+    return RateLimit(parse_duration(section.get("interval") or "0"), int(burst))
 
 
 def _need(module: str, package: str) -> None:
@@ -242,6 +257,13 @@ def _refuse_unknown(
     unknown = sorted(set(section) - set(known))
     if unknown:
         raise ValueError(f"unknown field {reprlib.repr(unknown[0])} in {name}")
+
+
+def _boolean(value: object, name: str) -> bool:
+    text = value.lower() if isinstance(value, str) else value
+    if text not in (*_TRUE, *_FALSE, None):
+        raise ValueError(f"{name} must be true or false")
+    return text in _TRUE
 
 
 def _string(value: object, name: str) -> str:

@@ -11,13 +11,13 @@ from tests.unit.clocks import StoppedClock
 
 @pytest.mark.parametrize(
     ("written", "seconds"),
-    [("1s", 1), ("1m30s", 90), ("250ms", 0.25), ("1.5h", 5400), (1_000_000_000, 1)],
+    [("1s", 1), ("1m30s", 90), ("250ms", 0.25), ("1.5h", 5400), ("1000000000", 1)],
 )
-def test_durations(written: object, seconds: float) -> None:
+def test_durations(written: str, seconds: float) -> None:
     assert parse_duration(written) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("written", ["", "1", "s", "1 s", "1d", -1, True, None, 1.5])
+@pytest.mark.parametrize("written", ["", "s", "1 s", "1d", "-1", "true", None, "1.5"])
 def test_what_is_no_duration(written: object) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(written)

@@ -119,6 +119,19 @@ def test_more_requests_than_the_limit_are_refused(start: Start, tmp_path: Path) 
 
 
 @needs_curl
+def test_a_wrong_password_counts_against_the_limit(
+    start: Start, tmp_path: Path
+) -> None:
+    """Or guessing would cost the host a bcrypt each."""
+    limit = "rate_limit: {interval: 1h, burst: 2}\n"
+    server = start(web_config(tmp_path, limit + users(alice="secret")))
+    url = f"http://127.0.0.1:{server.port}/healthz"
+    guesses = [status_of(url, "-u", "alice:wrong") for _ in range(3)]
+    assert guesses == ["401", "401", "429"]
+    assert status_of(url, "-u", "alice:secret") == "429"
+
+
+@needs_curl
 def test_handshakes_never_finished_shut_nobody_out(
     start: Start, tmp_path: Path
 ) -> None:

@@ -53,7 +53,7 @@ tls_server_config:
   max_version: TLS13
   cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_AES_128_GCM_SHA256]
   prefer_server_cipher_suites: false
-  curve_preferences: [CurveP256, X25519]
+  curve_preferences: [CurveP256]
 http_server_config:
   http2: false
   headers:
@@ -128,15 +128,29 @@ def test_certificate_and_key_may_stand_in_the_file_itself(base: Path) -> None:
         ),
         ("tls_server_config: {cert_file: server.crt, key_file: junk.key}", "PEM"),
         (TLS + ", min_version: TLS14}", "unknown TLS version 'TLS14'"),
-        (TLS + ", min_version: 1.2}", "min_version must be a string"),
+        (TLS + ", min_version: 1.2}", "unknown TLS version '1.2'"),
+        (TLS + ", min_version: TLS10}", "TLS10 is not offered any more"),
+        (TLS + ", max_version: TLS11}", "TLS11 is not offered any more"),
+        (
+            TLS + ", min_version: TLS13, max_version: TLS12}",
+            "min_version is above max_version",
+        ),
+        (
+            TLS + ", max_version: TLS12, cipher_suites: [TLS_AES_128_GCM_SHA256]}",
+            "cipher_suites has none for TLS12",
+        ),
+        (TLS + ", curve_preferences: [CurveP256, CurveP384]}", "only one"),
+        (TLS + ", curve_preferences: [X25519]}", "can be CurveP256, CurveP384"),
         (TLS + ", cipher_suites: [TLS_MADE_UP]}", "unknown cipher 'TLS_MADE_UP'"),
         (TLS + ", curve_preferences: [P1]}", "unknown curve 'P1'"),
         (TLS + ", client_auth_type: Maybe}", "invalid client_auth_type 'Maybe'"),
         (TLS + ", client_auth_type: RequireAnyClientCert}", "not supported"),
         (TLS + ", client_ca_file: server.crt}", "without a client_auth_type"),
+        (TLS + ", client_auth_type: RequireClientCert}", "not supported"),
         (
-            TLS + ", client_auth_type: RequireAndVerifyClientCert}",
-            "needs a client_ca_file",
+            TLS + ", client_auth_type: RequireAndVerifyClientCert,"
+            " client_allowed_sans: []}",
+            "nobody could get in",
         ),
         (TLS + ", client_allowed_sans: [a]}", "client_allowed_sans needs"),
         (
@@ -198,3 +212,45 @@ def test_a_change_that_cannot_be_used_is_logged_once_and_left(
             assert watched.now().users == {"alice": HASH}
     assert len(caplog.messages) == 1
     assert "The former configuration stays." in caplog.text
+
+
+def test_scalars_are_strings_where_strings_are_wanted(base: Path) -> None:
+    """As Go reads them: a user called 123 or yes, a header that is a number."""
+    config = read(
+        base,
+        f"""
+basic_auth_users:
+  123: {HASH}
+  yes: {HASH}
+  2026-01-01: {HASH}
+http_server_config:
+  http2: off
+  headers: {{X-XSS-Protection: 1, Content-Security-Policy: null}}
+""",
+    )
+    assert list(config.users) == ["123", "yes", "2026-01-01"]
+    assert config.headers == {"X-XSS-Protection": "1"}
+
+
+@pytest.mark.parametrize("empty", ["", "~", "null"])
+def test_what_is_empty_asks_for_nothing(base: Path, empty: str) -> None:
+    sections = ("tls_server_config", "http_server_config", "basic_auth_users")
+    text = "".join(f"{section}: {empty}\n" for section in (*sections, "rate_limit"))
+    assert read(base, text) == WebConfig()
+    assert read(base, TLS + f", client_allowed_sans: {empty}}}").allowed_sans == ()
+
+
+@pytest.mark.parametrize(
+    "policy", ["VerifyClientCertIfGiven", "RequireAndVerifyClientCert"]
+)
+def test_without_a_ca_the_systems_are_asked(base: Path, policy: str) -> None:
+    config = read(base, TLS + f", client_auth_type: {policy}}}")
+    assert config.tls is not None
+    assert config.tls.verify_mode is not ssl.CERT_NONE
+    assert config.tls.cert_store_stats() == default_store()
+
+
+def default_store() -> dict[str, int]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+    return context.cert_store_stats()
