@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from forktrace.errors import ForktraceError, UsageError
+from forktrace.log import logger
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -109,9 +110,7 @@ def _told(error: Exception) -> ForktraceError:
 def _complain(error: ForktraceError, *, debug: bool = False) -> int:
     """Say what is wrong and what to do, on stderr; return the exit status."""
     with suppress(OSError):  # stderr may be what fails
-        print(f"forktrace: {error.message}", file=sys.stderr)
-        if error.advice:
-            print(f"forktrace: {error.advice}", file=sys.stderr)
+        logger.error("%s", "\n".join(filter(None, (error.message, error.advice))))
         if debug and error.details:
             print(error.details, file=sys.stderr)
     return error.exit_status

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from forktrace import __version__
+from forktrace import __version__, log
 from forktrace.exporter.listen import DEFAULT_ADDRESS
 from forktrace.options import (
     MAX_PID,
@@ -22,6 +22,8 @@ from forktrace.options import (
     DecisionOption,
     DurationOption,
     JsonOption,
+    LogFormat,
+    LogLevel,
     MinDurationOption,
     PidsOption,
     SelfStatsOption,
@@ -63,8 +65,22 @@ def _main(
 @app.command(epilog="Example: sudo forktrace run --listen 0.0.0.0:19435")
 def run(
     listen: Annotated[
-        str, typer.Option(metavar="ADDRESS:PORT", help="Where metrics are served.")
-    ] = DEFAULT_ADDRESS,
+        list[str],
+        typer.Option(
+            "--web.listen-address",
+            "--listen",
+            metavar="ADDRESS:PORT",
+            help="Where metrics are served. May be repeated.",
+        ),
+    ] = [DEFAULT_ADDRESS],  # noqa: B006 - typer copies it
+    systemd_socket: Annotated[
+        bool,
+        typer.Option("--web.systemd-socket", help="Serve on the sockets of systemd."),
+    ] = False,
+    telemetry_path: Annotated[
+        str,
+        typer.Option("--web.telemetry-path", metavar="PATH", help="Where metrics are."),
+    ] = "/metrics",
     max_comms: Annotated[
         int, typer.Option(min=1, max=100, help="Series by process name; then `other`.")
     ] = 50,
@@ -82,16 +98,25 @@ def run(
             metavar="DIR", help="Write forktrace.prom there too, for node_exporter."
         ),
     ] = None,
+    log_level: Annotated[
+        LogLevel, typer.Option("--log.level", help="Say what is of it, or above.")
+    ] = LogLevel.info,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log.format", help="How it is written on stderr.")
+    ] = LogFormat.text,
     attach: AttachOption = Attach.auto,
     decision: DecisionOption = Decision.auto,
     self_stats: SelfStatsOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Serve metrics of every fork on this host, until Ctrl-C."""
+    log.configure(log_level.value, log_format.value)
     from forktrace import daemon  # noqa: PLC0415
 
     options = daemon.Options(
         listen=listen,
+        systemd_socket=systemd_socket,
+        telemetry_path=telemetry_path,
         max_comms=max_comms,
         web_config=web_config,
         textfile=textfile,

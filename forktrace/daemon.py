@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import sys
 import time
 from collections import deque
@@ -14,14 +16,15 @@ from typing import Protocol
 from prometheus_client.registry import Collector
 
 from forktrace import privileges
-from forktrace.errors import ForktraceError
+from forktrace.errors import ForktraceError, UsageError
 from forktrace.exporter.health import Health
-from forktrace.exporter.listen import listen, parse_address
+from forktrace.exporter.listen import inherited, listen, parse_address
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
 from forktrace.exporter.page import LATEST_FORKS, landing_page
 from forktrace.exporter.textfile import check_directory, write_textfile
-from forktrace.exporter.web import serve
+from forktrace.exporter.web import Content, Server
 from forktrace.exporter.webconfig import WatchedWebConfig
+from forktrace.log import logger
 from forktrace.model import Fork
 from forktrace.pulse import Pulse
 from forktrace.stop import Stop
@@ -51,7 +54,9 @@ SAMPLES_A_SECOND = 10
 class Options:
     """What ``run`` was asked for."""
 
-    listen: str
+    listen: Sequence[str]
+    systemd_socket: bool
+    telemetry_path: str
     max_comms: int
     web_config: Path | None
     textfile: Path | None
@@ -105,7 +110,7 @@ class AuditWindows:
         except (ForktraceError, OSError) as error:
             self.failures += 1
             if not self._failing:
-                _warn(f"Decisions are not being checked: {error}")
+                logger.warning("Decisions are not being checked: %s", error)
             self._failing = True
             return False
         self._failing = False
@@ -117,7 +122,15 @@ def check(options: Options) -> None:
 
     Files are looked at with the privileges that will be left: none.
     """
-    parse_address(options.listen)
+    for address in options.listen:
+        parse_address(address)
+    if not re.fullmatch(r"/[\w.~/-]*", options.telemetry_path, re.ASCII):
+        raise UsageError(
+            f"{options.telemetry_path!r} is no path to serve metrics at.",
+            "Write one that begins with /, as /metrics does.",
+        )
+    if options.telemetry_path == "/healthz":
+        raise UsageError("The health of forktrace is at /healthz.", "Choose another.")
 
     def work() -> tuple[None, list[int]]:
         with suppress(OSError):
@@ -161,24 +174,25 @@ def run(options: Options) -> None:
             lambda: audit.failures if audit else 0,
         )
         health = Health(collector)
-        listener = listen(options.listen)  # ports below 1024 take a privilege
+        listeners = _listeners(options)
         _give_up_privileges()
-        server = serve(
-            listener,
+        content = Content(
             new_registry(collector),
             lambda: landing_page(
-                session.info, session.kernel.words(), session.totals(), tuple(latest)
+                *(session.info, session.kernel.words(), session.totals()),
+                *(tuple(latest), options.telemetry_path),
             ),
             health.problem,
-            options.web_config,
+            options.telemetry_path,
         )
+        server = Server(listeners, content, options.web_config)
         try:
             announce(session, audited=audit is not None)
-            host = options.listen.strip().rpartition(":")[0] or "localhost"
-            print(
-                f"Metrics on {server.scheme}://{host}:{server.port}/metrics",
-                file=sys.stderr,
-            )
+            for host, port in zip(_hosts(options, listeners), server.ports):
+                logger.info(
+                    "Metrics on %s://%s:%d%s",
+                    *(server.scheme, host, port, options.telemetry_path),
+                )
             written = Textfile(collector, options.textfile, time.monotonic())
             regular = [written.tick, pulse.tick, Watchdog(health.problem, now).tick]
             if audit:
@@ -193,16 +207,32 @@ def run(options: Options) -> None:
     print_lines(lines.summary(totals))
 
 
+def _listeners(options: Options) -> list[socket.socket]:
+    """Listen while it is still allowed: ports below 1024 take a privilege."""
+    if options.systemd_socket:
+        return inherited()
+    return [listen(address) for address in options.listen]
+
+
+def _hosts(options: Options, listeners: Sequence[socket.socket]) -> Iterator[str]:
+    """Yield how each listener's host is written in a URL."""
+    if not options.systemd_socket:
+        for address in options.listen:
+            yield address.strip().rpartition(":")[0] or "localhost"
+        return
+    for listener in listeners:
+        host = listener.getsockname()[0]
+        yield f"[{host}]" if ":" in host else host
+
+
 def _give_up_privileges() -> None:
     """Serve without: what is attached from now on, a child of the session opens."""
     try:
         privileges.give_up()
     except OSError as error:
-        _warn(f"It keeps its privileges, which cannot be given up: {error.strerror}.")
-
-
-def _warn(said: str) -> None:
-    print(f"forktrace: warning: {said}", file=sys.stderr, flush=True)
+        logger.warning(
+            "It keeps its privileges, which cannot be given up: %s.", error.strerror
+        )
 
 
 class Textfile:
@@ -238,7 +268,7 @@ class Textfile:
             self._failed = False
         except ForktraceError as error:
             if not self._failed:
-                _warn(error.message)
+                logger.warning("%s", error.message)
             self._failed = True
 
 

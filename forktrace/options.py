@@ -33,6 +33,23 @@ class Decision(str, Enum):
     rule = "rule"
 
 
+class LogLevel(str, Enum):
+    """From which level on something is said."""
+
+    debug = "debug"
+    info = "info"
+    warn = "warn"
+    error = "error"
+
+
+class LogFormat(str, Enum):
+    """How what is said is written."""
+
+    text = "text"
+    logfmt = "logfmt"
+    json = "json"
+
+
 class Sort(str, Enum):
     """What the rows of top are sorted by."""
 

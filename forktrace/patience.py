@@ -7,8 +7,9 @@ counts as hung. Who waits may end it with Ctrl-C.
 from __future__ import annotations
 
 import select
-import sys
 from typing import Protocol
+
+from forktrace.log import logger
 
 FIRST_WORD_SECONDS = 10.0
 """After how long the first line is written; then again when that has doubled."""
@@ -29,8 +30,6 @@ def wait(answer: Readable, doing: str) -> None:
     while not ready.poll(pause * 1000):
         waited += pause
         pause = waited
-        print(
-            f"forktrace: still {doing} after {waited:.0f} s; this host is busy.",
-            file=sys.stderr,
-            flush=True,
+        logger.info(
+            "forktrace: still %s after %.0f s; this host is busy.", doing, waited
         )

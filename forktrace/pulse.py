@@ -7,10 +7,11 @@ kernel's count grows and ours stands still, no probe runs.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from forktrace.log import logger
 
 _EVERY_SECONDS = 10.0
 _UNSEEN = 10
@@ -54,7 +55,7 @@ class Pulse:
             running = False
         if running != self.running:
             self.running = running
-            print(f"forktrace: warning: {_WORDS[running]}", file=sys.stderr, flush=True)
+            logger.warning("%s", _WORDS[running])
 
 
 _WORDS = {

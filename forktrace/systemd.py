@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Callable
+
+from forktrace.log import logger
 
 
 def notify(state: str) -> None:
@@ -45,5 +46,5 @@ class Watchdog:
         if problem is None:
             notify("WATCHDOG=1")
         elif not self._complained:
-            print(f"forktrace: warning: {problem}", file=sys.stderr, flush=True)
+            logger.warning("%s", problem)
         self._complained = problem is not None

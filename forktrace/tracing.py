@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from forktrace.log import logger
 from forktrace.model import SCHEMA, Exec, Fork, Sums, Totals
 from forktrace.stop import Stop
 from forktrace.systemd import notify
@@ -130,11 +131,9 @@ def announce(session: Session, *, audited: bool = False) -> None:
     decided = session.decided_by
     if audited and decided != "rule":
         decided = f"rule, checked by {decided}"
-    print(
-        f"Tracing forks on {session.kernel.release} ({session.attached}, decisions "
-        f"from {decided}). Ctrl-C to stop.",
-        file=sys.stderr,
-        flush=True,
+    logger.info(
+        "Tracing forks on %s (%s, decisions from %s). Ctrl-C to stop.",
+        *(session.kernel.release, session.attached, decided),
     )
     notify("READY=1")
 
@@ -142,7 +141,7 @@ def announce(session: Session, *, audited: bool = False) -> None:
 def warn(session: Session) -> None:
     """Say on stderr what the session warns of; it wants to be asked regularly."""
     for said in session.warnings():
-        print(f"forktrace: warning: {said}", file=sys.stderr, flush=True)
+        logger.warning("%s", said)
 
 
 def _print_fork(fork: Fork) -> None:

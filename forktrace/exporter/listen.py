@@ -1,7 +1,8 @@
-"""Turns the address a user wrote after ``--listen`` into a listening socket."""
+"""Listening sockets: at the addresses a user wrote, or those that systemd opened."""
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import suppress
 
@@ -9,6 +10,7 @@ from forktrace.errors import ForktraceError, UsageError
 
 DEFAULT_ADDRESS = "127.0.0.1:19435"
 _BACKLOG = 128
+_FIRST_INHERITED = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 
 
 def parse_address(address: str) -> tuple[str, int]:
@@ -49,6 +51,24 @@ def listen(address: str) -> socket.socket:
             f"Cannot listen on {address}: {reason.split(' (while')[0]}.",
             "Choose another address with --listen HOST:PORT.",
         ) from error
+
+
+def inherited() -> list[socket.socket]:
+    """Return the sockets that systemd opened for this process, as sd_listen_fds(3).
+
+    Raises ForktraceError where there are none.
+    """
+    count = os.environ.get("LISTEN_FDS", "")
+    ours = os.environ.get("LISTEN_PID") == str(os.getpid())
+    if not (ours and count.isdecimal() and int(count)):
+        raise ForktraceError(
+            "systemd opened no socket for forktrace.",
+            "Start it by a socket unit, or without --web.systemd-socket.",
+        )
+    fds = range(_FIRST_INHERITED, _FIRST_INHERITED + int(count))
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    return [socket.socket(fileno=fd) for fd in fds]
 
 
 def _listen_everywhere(port: int) -> socket.socket:

@@ -68,7 +68,11 @@ footer{margin-top:1.25rem;display:flex;flex-wrap:wrap;gap:.25rem 1.25rem}
 
 
 def landing_page(
-    info: KernelInfo, rule: str, totals: Totals, latest: Sequence[Fork] = ()
+    info: KernelInfo,
+    rule: str,
+    totals: Totals,
+    latest: Sequence[Fork] = (),
+    metrics_path: str = "/metrics",
 ) -> str:
     """Return the page as HTML.
 
@@ -88,7 +92,8 @@ def landing_page(
 {_figures(totals)}
 {_triggers(totals.triggers)}
 {_forks(latest[:LATEST_FORKS])}
-<footer class="soft"><a href="/metrics">/metrics</a><a href="/healthz">/healthz</a>
+<footer class="soft"><a href="{metrics_path}">{metrics_path}</a>
+<a href="/healthz">/healthz</a>
 <span>forktrace {_text(__version__)}</span>
 <span>sums since the probes were attached; renewed every {REFRESH_SECONDS} s</span>
 </footer></main></body></html>

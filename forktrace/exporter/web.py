@@ -7,13 +7,13 @@ for hostile clients: bounded threads, bounded heads, no bodies, and a time for e
 from __future__ import annotations
 
 import gzip
-import logging
+import re
 import socket
 import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from http.client import LineTooLong
@@ -22,6 +22,7 @@ from io import BufferedIOBase
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, NamedTuple, cast
+from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder, gzip_accepted
@@ -34,8 +35,7 @@ from forktrace.exporter.ratelimit import TokenBucket
 from forktrace.exporter.tls import has_allowed_san
 from forktrace.exporter.turns import Turns
 from forktrace.exporter.webconfig import WatchedWebConfig
-
-_log = logging.getLogger(__name__)
+from forktrace.log import logger
 
 _MAX_HEAD_BYTES = 16 * 1024
 _MAX_DRAINED_BYTES = 64 * 1024
@@ -43,6 +43,7 @@ _RENDERS_AT_ONCE = 2
 _SEND_BYTES = 128 << 10
 _LOOK_AROUND_SECONDS = 0.25
 _GZIP_LEVEL = 4
+_FORMATS = ("application/openmetrics-text", "text/plain", "text/*", "*/*")
 _PLAIN_REFUSAL = (
     b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\n\r\n"
     b"Client sent an HTTP request to an HTTPS server.\n"
@@ -53,29 +54,17 @@ _CHALLENGE = {"WWW-Authenticate": 'Basic realm="forktrace"'}
 _PAGE_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def serve(
-    listener: socket.socket,
-    registry: CollectorRegistry,
-    page: Callable[[], str],
-    health: Callable[[], str | None],
-    web_config: Path | None = None,
-) -> Server:
-    """Start serving in threads of their own and return the running server.
-
-    ``listener`` listens already, ``page`` returns the HTML of the landing page and
-    ``health`` what is wrong, if anything. Raises ForktraceError when the web
-    configuration file cannot be used.
-    """
-    config = WatchedWebConfig(web_config)
-    return Server(listener, Content(registry, page, health), config)
-
-
 class Content(NamedTuple):
-    """What there is to be had: /metrics, / and /healthz."""
+    """What there is to be had: the metrics at ``metrics_path``, / and /healthz.
+
+    ``page`` returns the HTML of the landing page, ``health`` what is wrong, if
+    anything.
+    """
 
     registry: CollectorRegistry
     page: Callable[[], str]
     health: Callable[[], str | None]
+    metrics_path: str = "/metrics"
 
 
 class Server:
@@ -83,45 +72,50 @@ class Server:
 
     def __init__(
         self,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         content: Content,
-        config: WatchedWebConfig,
+        web_config: Path | None = None,
     ) -> None:
-        """Serve on a socket that listens already."""
-        self.port: int = listener.getsockname()[1]
-        self.scheme = "https" if config.now().tls else "http"
-        self._http = _HttpServer(listener, content, config)
-        self._thread = threading.Thread(
-            target=self._http.serve_forever,
-            args=(_LOOK_AROUND_SECONDS,),
-            name="http",
-            daemon=True,
-        )
-        self._thread.start()
+        """Serve in threads of their own, on sockets that listen already.
+
+        Raises ForktraceError when the web configuration file cannot be used.
+        """
+        shared = _Shared(content, WatchedWebConfig(web_config))
+        self.ports: list[int] = [each.getsockname()[1] for each in listeners]
+        self.scheme = "https" if shared.config.now().tls else "http"
+        self._shared = shared
+        self._https = [_HttpServer(listener, shared) for listener in listeners]
+        self._threads = [
+            threading.Thread(
+                target=http.serve_forever,
+                args=(_LOOK_AROUND_SECONDS,),
+                name="http",
+                daemon=True,
+            )
+            for http in self._https
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def port(self) -> int:
+        """The first port: the only one mostly."""
+        return self.ports[0]
 
     def close(self) -> None:
         """Stop listening and end every connection."""
-        self._http.shutdown()
-        self._http.server_close()
-        self._http.connections.shut_all()
-        self._thread.join()
+        for http in self._https:
+            http.shutdown()
+            http.server_close()
+        self._shared.connections.shut_all()
+        for thread in self._threads:
+            thread.join()
 
 
-class _HttpServer(ThreadingMixIn, TCPServer):
-    daemon_threads = True
-    block_on_close = False
+class _Shared:
+    """What bounds and guards all that comes in, at whichever address."""
 
-    def __init__(
-        self,
-        listener: socket.socket,
-        content: Content,
-        config: WatchedWebConfig,
-    ) -> None:
-        super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
-        self.socket.close()
-        # Else the kernel keeps megabytes of answers for each reader that does not read.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
-        self.socket = listener
+    def __init__(self, content: Content, config: WatchedWebConfig) -> None:
         self.content = content
         self.config = config
         self.connections = Connections()
@@ -130,6 +124,19 @@ class _HttpServer(ThreadingMixIn, TCPServer):
         # Rendering is work for one processor: more at once only costs memory.
         self.renders = Turns(_RENDERS_AT_ONCE)
 
+
+class _HttpServer(ThreadingMixIn, TCPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, listener: socket.socket, shared: _Shared) -> None:
+        super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
+        self.socket.close()
+        # Else the kernel keeps megabytes of answers for each reader that does not read.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
+        self.socket = listener
+        self.shared = shared
+
     def get_request(self) -> tuple[socket.socket, Any]:
         try:
             connection, address = super().get_request()
@@ -137,7 +144,7 @@ class _HttpServer(ThreadingMixIn, TCPServer):
             if error.errno in SHORT_OF:  # the connection waits, and asks again at once
                 time.sleep(_LOOK_AROUND_SECONDS)
             raise
-        context = self.config.now().tls
+        context = self.shared.config.now().tls
         if context:
             # The handshake waits for the client, so it is left to the thread.
             connection = context.wrap_socket(
@@ -146,7 +153,7 @@ class _HttpServer(ThreadingMixIn, TCPServer):
         return connection, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        return self.connections.admit(request)
+        return self.shared.connections.admit(request)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         if isinstance(request, ssl.SSLSocket) and not self._shake_hands(request):
@@ -160,24 +167,25 @@ class _HttpServer(ThreadingMixIn, TCPServer):
             if error.reason == "HTTP_REQUEST":
                 socket.socket.sendall(connection, _PLAIN_REFUSAL)
             return False
-        allowed = self.config.now().allowed_sans
+        allowed = self.shared.config.now().allowed_sans
         return not allowed or has_allowed_san(connection, allowed)
 
     def shutdown_request(self, request: Any) -> None:
-        self.connections.forget(request)
+        self.shared.connections.forget(request)
         with suppress(OSError):
             socket.socket.shutdown(request, socket.SHUT_WR)
         self.close_request(request)
 
     def service_actions(self) -> None:
-        self.connections.shut_overdue()
+        self.shared.connections.shut_overdue()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # Clients that go away are no news; the rest is ours to mend.
         error = sys.exc_info()[1]
         if not isinstance(error, (OSError, ValueError)):
-            _log.error("Serving %s failed: %r", client_address, error)
-        _log.debug("Serving %s failed", client_address, exc_info=True)
+            logger.error("Serving %s failed: %r", client_address, error)
+        else:
+            logger.debug("Serving %s failed: %r", client_address, error)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -191,6 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
+        self.shared = self.server.shared
         self.head = _Head(self.rfile)
         self.rfile = cast("BufferedIOBase", self.head)
 
@@ -203,18 +212,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             self.close_connection = True
         self.wfile.flush()
-        self.server.connections.answered(self.request)
+        self.shared.connections.answered(self.request)
 
     def parse_request(self) -> bool:
         """Read the head; answer here whatever is not a plain request for a page."""
         if not super().parse_request():
             return False
-        self.server.connections.answering(self.request)
+        self.shared.connections.answering(self.request)
         if self.command not in ("GET", "HEAD"):
             self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET, HEAD"})
         elif self._has_body():
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        elif not self.server.bucket.take(self.server.config.now().rate_limit):
+        elif not self.shared.bucket.take(self.shared.config.now().rate_limit):
             self._refuse(HTTPStatus.TOO_MANY_REQUESTS)
         else:
             return not self._refuses_user()
@@ -225,8 +234,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer the three paths there are."""
-        path = self.path.partition("?")[0]
-        if path == "/metrics":
+        path = _path(self.path)
+        if path == self.shared.content.metrics_path:
             self._render(self._metrics)
         elif path == "/healthz":
             self._tell_health()
@@ -241,7 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep no access log."""
 
     def end_headers(self) -> None:
-        for name, value in self.server.config.now().headers.items():
+        for name, value in self.shared.config.now().headers.items():
             self.send_header(name, value)
         super().end_headers()
 
@@ -258,7 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _in_turn(
         self, render: Callable[[], tuple[bytes, dict[str, str]]]
     ) -> tuple[bytes, dict[str, str]]:
-        renders = self.server.renders
+        renders = self.shared.renders
         if not renders.take(ANSWER_SECONDS):
             raise ForktraceError("Reading the totals takes too long.")
         try:
@@ -268,7 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _metrics(self) -> tuple[bytes, dict[str, str]]:
         encode, content_type = _encoder(self.headers.get("Accept", ""))
-        body = encode(self.server.content.registry)
+        body = encode(self.shared.content.registry)
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if gzip_accepted(self.headers.get("Accept-Encoding", "")):
             body = gzip.compress(body, _GZIP_LEVEL)
@@ -276,7 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
         return body, headers
 
     def _tell_health(self) -> None:
-        problem = self.server.content.health()
+        problem = self.shared.content.health()
         if problem:
             self._fail(problem)
         else:
@@ -284,12 +293,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _page(self) -> tuple[bytes, dict[str, str]]:
         headers = {"Content-Type": "text/html; charset=utf-8"}
-        if "Content-Security-Policy" not in self.server.config.now().headers:
+        if "Content-Security-Policy" not in self.shared.config.now().headers:
             headers["Content-Security-Policy"] = _PAGE_POLICY
-        return self.server.content.page().encode(), headers
+        return self.shared.content.page().encode(), headers
 
     def _fail(self, problem: str) -> None:
-        _log.error("Cannot answer %s: %s", self.path, problem)
+        logger.error("Cannot answer %s: %s", self.path, problem)
         body = f"{problem}\n".encode()
         headers = {"Content-Type": _PLAIN_TEXT}
         self._reply(HTTPStatus.INTERNAL_SERVER_ERROR, body, headers)
@@ -327,10 +336,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuses_user(self) -> bool:
         """Answer a request that no user of the configuration makes; tell if it was."""
-        users = self.server.config.now().users
+        users = self.shared.config.now().users
         given = self.headers.get("Authorization")
         try:
-            if not users or self.server.basic_auth.allows(users, given):
+            if not users or self.shared.basic_auth.allows(users, given):
                 return False
         except Busy:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "1"})
@@ -339,16 +348,37 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
 
-def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
-    """Return what writes the metrics as a client accepts them, and the type of that.
+def _path(target: str) -> str:
+    """Return the path of what is asked for: of a whole URL too, as proxies send it."""
+    try:
+        return urlsplit(target).path or "/"
+    except ValueError:
+        return target
 
-    prometheus_client trips over versions that are no numbers, and repeats in the type
-    what it was asked for.
+
+def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    """Return what writes the metrics as a client likes them best, and the type of that.
+
+    prometheus_client does not ask how much a client likes a format, trips over versions
+    that are no numbers, and repeats in the type what it was asked for.
     """
     if accept.isascii() and accept.isprintable():
-        with suppress(TypeError, ValueError):
-            return choose_encoder(accept)
+        for wanted in sorted(accept.split(","), key=_quality, reverse=True):
+            if wanted.partition(";")[0].strip().lower() in _FORMATS and _quality(
+                wanted
+            ):
+                with suppress(TypeError, ValueError):
+                    return choose_encoder(wanted)
     return choose_encoder("")
+
+
+def _quality(wanted: str) -> float:
+    """Return the q of an entry of Accept: 1 where there is none, 0 where it is bad."""
+    for parameter in wanted.split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "q":
+            return float(value) if re.fullmatch(r"\s*[01](\.\d{0,3})?\s*", value) else 0
+    return 1
 
 
 class _Head:

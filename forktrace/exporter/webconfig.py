@@ -7,7 +7,6 @@ effect: the server speaks HTTP/1.1.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import reprlib
@@ -23,8 +22,7 @@ from forktrace.errors import ForktraceError
 from forktrace.exporter.basicauth import is_bcrypt_hash
 from forktrace.exporter.ratelimit import RateLimit, parse_duration
 from forktrace.exporter.tls import TlsSettings, new_context
-
-_log = logging.getLogger(__name__)
+from forktrace.log import logger
 
 _HEADERS: dict[str, tuple[str, ...]] = {
     "Content-Security-Policy": (),
@@ -101,13 +99,13 @@ class WatchedWebConfig:
                     "Turning TLS on or off takes a restart of forktrace."
                 )
         except ForktraceError as error:
-            _log.error("%s The former configuration stays.", error.message)
+            logger.error("%s The former configuration stays.", error.message)
         else:
             same_files = config.files == self._config.files
             self._config = config
             if not same_files:
                 self._seen = self._fingerprint()
-            _log.info("Read %s again.", path)
+            logger.info("Read %s again.", path)
 
     def _fingerprint(self) -> list[tuple[int, ...] | None]:
         paths = (self._path, *self._config.files) if self._path else ()

@@ -7,7 +7,7 @@ from http.client import HTTPConnection
 
 from forktrace.exporter.listen import listen
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
-from forktrace.exporter.web import serve
+from forktrace.exporter.web import Content, Server
 from tests.patience import PATIENCE
 from tests.unit.exporter import samples
 
@@ -17,7 +17,8 @@ SCRAPES = 200
 def measure_scrapes() -> dict[str, float]:
     """Return the 99th percentile of both sides together, on the clock and on CPUs."""
     registry = new_registry(ForktraceCollector(samples.full, lambda: samples.INFO))
-    server = serve(listen("127.0.0.1:0"), registry, lambda: "", lambda: None)
+    content = Content(registry, lambda: "", lambda: None)
+    server = Server([listen("127.0.0.1:0")], content)
     client = HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
 
     def scrape() -> tuple[float, float]:

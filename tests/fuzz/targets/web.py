@@ -10,7 +10,7 @@ from typing import Any, cast
 from forktrace.exporter import basicauth
 from forktrace.exporter.listen import listen
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
-from forktrace.exporter.web import Content, _Handler, _HttpServer
+from forktrace.exporter.web import Content, _Handler, _HttpServer, _Shared
 from forktrace.exporter.webconfig import WatchedWebConfig, read_web_config
 from tests.fuzz.target import Target, as_file
 from tests.unit.exporter import samples
@@ -62,11 +62,8 @@ def _server(*, users: bool) -> _HttpServer:
     path = as_file("users", f'basic_auth_users: {{me: "{_HASH}"}}'.encode())
     config = WatchedWebConfig(path if users else None)
     registry = new_registry(ForktraceCollector(samples.totals, lambda: samples.INFO))
-    return _HttpServer(
-        listen("127.0.0.1:0"),
-        Content(registry, lambda: "page", lambda: None),
-        config,
-    )
+    content = Content(registry, lambda: "page", lambda: None)
+    return _HttpServer(listen("127.0.0.1:0"), _Shared(content, config))
 
 
 def _http(data: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 from forktrace.exporter.health import Health
 from forktrace.exporter.listen import listen
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
-from forktrace.exporter.web import Server, serve
+from forktrace.exporter.web import Content, Server
 from forktrace.model import Totals
 from tests.unit.exporter import samples
 from tests.unit.exporter.clients import Start
@@ -23,14 +23,16 @@ def start() -> Iterator[Start]:
     with ExitStack() as stack:
 
         def start_one(
-            web_config: Path | None = None, read: Callable[[], Totals] = samples.full
+            web_config: Path | None = None,
+            read: Callable[[], Totals] = samples.full,
+            addresses: Sequence[str] = ("127.0.0.1:0",),
+            metrics_path: str = "/metrics",
         ) -> Server:
             collector = ForktraceCollector(read, lambda: samples.INFO)
             registry = new_registry(collector)
             health = Health(collector).problem
-            server = serve(
-                listen("127.0.0.1:0"), registry, lambda: "<p>page", health, web_config
-            )
+            content = Content(registry, lambda: "<p>page", health, metrics_path)
+            server = Server([listen(each) for each in addresses], content, web_config)
             stack.callback(server.close)
             return server
 

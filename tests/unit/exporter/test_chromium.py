@@ -12,7 +12,7 @@ import pytest
 from forktrace.exporter.listen import listen
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
 from forktrace.exporter.page import landing_page
-from forktrace.exporter.web import Server, serve
+from forktrace.exporter.web import Content, Server
 from tests.patience import PATIENCE, wait_until
 from tests.unit.exporter import samples
 
@@ -37,7 +37,7 @@ def server(served: list[str]) -> Iterator[Server]:
         return html
 
     registry = new_registry(ForktraceCollector(samples.totals, lambda: samples.INFO))
-    running = serve(listen("127.0.0.1:0"), registry, page, lambda: None)
+    running = Server([listen("127.0.0.1:0")], Content(registry, page, lambda: None))
     yield running
     running.close()
 

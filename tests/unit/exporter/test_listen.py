@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -65,3 +67,34 @@ def test_everywhere_means_ipv4_too(address: str) -> None:
         port = listener.getsockname()[1]
         for host in ("127.0.0.1", "::1"):
             socket.create_connection((host, port), timeout=PATIENCE).close()
+
+
+_ACTIVATED = """
+import os, socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+os.dup2(listener.fileno(), 3)
+os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid() + int(sys.argv[1]))}
+from forktrace.exporter.listen import inherited
+(found,) = inherited()
+print(found.getsockname() == listener.getsockname(), found.family.name,
+      os.get_inheritable(found.fileno()))
+"""
+
+
+def activated(distance: int) -> subprocess.CompletedProcess[str]:
+    """Take sockets as from systemd, which meant them for a process that far away."""
+    return subprocess.run(
+        [sys.executable, "-c", _ACTIVATED, str(distance)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def test_sockets_of_systemd_are_taken_and_not_handed_on() -> None:
+    assert activated(0).stdout == "True AF_INET False\n"
+
+
+def test_sockets_meant_for_another_process_are_not_taken() -> None:
+    assert "systemd opened no socket" in activated(1).stderr

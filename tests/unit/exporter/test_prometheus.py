@@ -17,7 +17,7 @@ import pytest
 
 from forktrace.exporter.listen import listen
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
-from forktrace.exporter.web import Server, serve
+from forktrace.exporter.web import Content, Server
 from tests.patience import PATIENCE, wait_until
 from tests.unit.exporter import samples
 from tests.unit.exporter.certificates import self_signed
@@ -44,13 +44,8 @@ def exporter(tmp_path: Path) -> Iterator[Server]:
         f"basic_auth_users: {{alice: {stored}}}\n"
     )
     registry = new_registry(ForktraceCollector(samples.totals, lambda: samples.INFO))
-    server = serve(
-        listen("127.0.0.1:0"),
-        registry,
-        lambda: "",
-        lambda: None,
-        tmp_path / "web.yml",
-    )
+    content = Content(registry, lambda: "", lambda: None)
+    server = Server([listen("127.0.0.1:0")], content, tmp_path / "web.yml")
     yield server
     server.close()
 
@@ -117,7 +112,7 @@ def test_a_renewed_certificate_is_scraped_without_a_restart(
     wait_for_scrape(prometheus, time.time())
     self_signed(tmp_path)
     # Prometheus keeps its connection, and would not see the new one.
-    exporter._http.connections.shut_all()
+    exporter._shared.connections.shut_all()
     wait_for_scrape(prometheus, time.time() + 1)
 
 

@@ -31,6 +31,49 @@ def test_metrics_in_openmetrics_if_asked(start: Start) -> None:
     assert "forktrace_forks" in names
 
 
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("application/openmetrics-text;version=1.0.0;q=0.2, text/plain;q=0.5", "text"),
+        ("text/plain;q=0.2, application/openmetrics-text;version=1.0.0;q=0.5", "open"),
+        ("application/openmetrics-text;q=0, text/plain;q=0.1", "text"),
+        ("application/openmetrics-text;version=1.0.0, */*;q=0.1", "open"),
+        ("text/html, */*;q=0.1", "text"),
+        ("application/openmetrics-text;q=much, text/plain;q=0.1", "text"),
+        ("application/json", "text"),
+    ],
+)
+def test_the_format_that_a_client_likes_best(
+    start: Start, accept: str, expected: str
+) -> None:
+    response, _ = ask(start(), "/metrics", Accept=accept)
+    kinds = {"text": "text/plain", "open": "application/openmetrics-text"}
+    assert response.getheader("Content-Type", "").startswith(kinds[expected])
+
+
+def test_a_whole_url_is_as_good_as_its_path(start: Start) -> None:
+    """Proxies ask so."""
+    server = start()
+    for path, status in (("/metrics", 200), ("", 200), ("/nope", 404)):
+        url = f"http://127.0.0.1:{server.port}{path}"
+        assert ask(server, url)[0].status == status
+
+
+def test_metrics_where_they_are_wanted(start: Start) -> None:
+    server = start(metrics_path="/forks")
+    assert b"forktrace_forks_total" in ask(server, "/forks")[1]
+    assert ask(server, "/metrics")[0].status == 404
+
+
+def test_every_address_serves_the_same(start: Start) -> None:
+    server = start(addresses=("127.0.0.1:0", "127.0.0.2:0"))
+    for host, port in zip(("127.0.0.1", "127.0.0.2"), server.ports):
+        client = HTTPConnection(host, port, timeout=PATIENCE)
+        client.request("GET", "/healthz")
+        assert client.getresponse().read() == b"ok\n"
+        client.close()
+
+
 def test_metrics_gzipped_if_asked(start: Start) -> None:
     response, body = ask(start(), "/metrics", Accept_Encoding="gzip")
     assert response.getheader("Content-Encoding") == "gzip"
