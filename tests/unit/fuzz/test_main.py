@@ -32,9 +32,9 @@ def test_a_planted_fault_is_found_and_its_input_kept(tmp_path: Path) -> None:
 
 
 def test_what_holds_is_told_with_its_figures() -> None:
-    came = command.run(TARGETS["kallsyms"], 500, 600)
+    came = command.run(TARGETS["kallsyms"], 100, 600)
     assert not came.failed
-    assert came.inputs >= 500
+    assert came.inputs >= 100
     assert came.edges > 0
     assert "none" in came.line
 

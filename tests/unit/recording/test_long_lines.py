@@ -159,13 +159,13 @@ def test_a_crafted_line_is_refused_in_bounded_memory(
 
 
 @pytest.mark.timeout(900)
-def test_the_fork_of_a_process_with_a_million_vmas_is_read_in_bounded_memory(
+def test_the_fork_of_a_process_with_200_000_vmas_is_read_in_bounded_memory(
     tmp_path: Path,
 ) -> None:
     end = b"]}\n" + compact(SUMMARY.to_json()) + b"\n"
-    path = pack(tmp_path / "r", (FORK, 1), (VMA + b",", 999_999), (VMA, 1), (end, 1))
+    path = pack(tmp_path / "r", (FORK, 1), (VMA + b",", 199_999), (VMA, 1), (end, 1))
     status, said, peak = report(path)
-    left_out = 1_000_000 - long_lines.MOST_VMAS
+    left_out = 200_000 - long_lines.MOST_VMAS
     assert (status, said) == (
         0,
         f"forktrace: {left_out:,} VMAs and names were too many to keep; the VMAs that "
