@@ -26,7 +26,6 @@ from forktrace.exporter.web import Content, Server
 from forktrace.exporter.webconfig import WatchedWebConfig
 from forktrace.log import logger
 from forktrace.model import Fork
-from forktrace.pulse import Pulse
 from forktrace.stop import Stop
 from forktrace.systemd import Watchdog
 from forktrace.top import Display, screen
@@ -163,14 +162,13 @@ def run(options: Options) -> None:
     with Session(options.attach, options.decision, wanted, deliver) as session:
         stop = Stop()
         now = time.monotonic()
-        pulse = Pulse(session.tasks_seen, now)
         audit = AuditWindows(session, now) if options.decision == "auto" else None
         collector = ForktraceCollector(
             session.totals,
             lambda: session.info,
             options.max_comms,
             session.bit_names,
-            lambda: pulse.running,
+            lambda: session.pulse.running,
             lambda: audit.failures if audit else 0,
         )
         health = Health(collector)
@@ -194,7 +192,7 @@ def run(options: Options) -> None:
                     *(server.scheme, host, port, options.telemetry_path),
                 )
             written = Textfile(collector, options.textfile, time.monotonic())
-            regular = [written.tick, pulse.tick, Watchdog(health.problem, now).tick]
+            regular = [written.tick, Watchdog(health.problem, now).tick]
             if audit:
                 regular.append(audit.tick)
             with _shown(session, unseen) as shown:

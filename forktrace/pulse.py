@@ -11,8 +11,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from forktrace.log import logger
-
 _EVERY_SECONDS = 10.0
 _UNSEEN = 10
 """So many tasks that start unseen are no accident: the kernel leaves out few runs."""
@@ -42,10 +40,10 @@ class Pulse:
         self._due = now + _EVERY_SECONDS
         self.running = True
 
-    def tick(self, now: float) -> None:
-        """Look when it is time; say when it has changed."""
+    def tick(self, now: float) -> str | None:
+        """Look when it is time; return what to say when it has changed."""
         if now < self._due:
-            return
+            return None
         self._due = now + _EVERY_SECONDS
         seen, started = self._seen(), self._started()
         running = self.running
@@ -53,9 +51,8 @@ class Pulse:
             self._last, running = (seen, started), True
         elif started - self._last[1] >= _UNSEEN:
             running = False
-        if running != self.running:
-            self.running = running
-            logger.warning("%s", _WORDS[running])
+        changed, self.running = running != self.running, running
+        return _WORDS[running] if changed else None
 
 
 _WORDS = {

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from forktrace import libbpf, procfs
 from forktrace.cgroups import CgroupPaths, nameless
 from forktrace.model import Exec, Fork, KernelInfo, ProgramCost, Totals
+from forktrace.pulse import Pulse
 from forktrace.text import encode_comm
 from forktrace.tracer import backend, program
 from forktrace.tracer.attach import Opener, Probes, open_kprobe
@@ -133,6 +134,7 @@ class Session:
             self._statistics = libbpf.enable_statistics()
         self._probes = backend.attach_forks(self._loaded.programs)
         self._counting = True
+        self.pulse = Pulse(self._tasks_seen, time.monotonic())
         self._configure()
 
     def _leave_to_child(self, decision: DecisionMode, ways: Sequence[Attached]) -> None:
@@ -228,10 +230,12 @@ class Session:
         """Deliver forks that ended; wait for one at most ``timeout_ms``.
 
         Returns 0 when there was none. It comes back soon, however many there are.
-        Call it regularly: it also changes to kprobes where fentry programs miss calls.
+        Call it regularly: it also changes to kprobes where fentry programs miss calls,
+        and notices when the kernel runs no probe any more.
         """
         if self._counting:
             self._follow_by_the_better_way()
+            self._news += filter(None, [self.pulse.tick(time.monotonic())])
         return self._ring.poll(timeout_ms) if self._ring else 0
 
     def _follow_by_the_better_way(self) -> None:
@@ -278,7 +282,7 @@ class Session:
         )
         return self._most.of(totals)
 
-    def tasks_seen(self) -> int:
+    def _tasks_seen(self) -> int:
         """Return how many tasks a probe has seen start, threads too."""
         return int(self._raw_totals().tasks)
 
@@ -362,7 +366,9 @@ class Session:
 
     def under_way(self) -> list[Any]:
         """Return the slots of forks that have begun and not ended."""
-        return [slot for slot in self._maps["slots"].read_all() if slot.task]
+        slots = self._maps["slots"]
+        taken = [slots.read(at) for at, task in enumerate(slots.column("task")) if task]
+        return [slot for slot in taken if slot.task]  # some have ended meanwhile
 
     def _in_progress(self) -> int:
         """Count the forks whose outcome is open."""
