@@ -1,15 +1,17 @@
-"""Writes the dashboards' JSON beside this file, or tells that it is out of date.
+"""Writes the dashboards' JSON and the alerts' links, or tells what is out of date.
 
 python -m dashboards [--check]
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 from dashboards import fleet, investigation, overview
 from dashboards.panels import as_json
+from dashboards.settings import RUNBOOK
 
 HERE = Path(__file__).resolve().parent
 
@@ -17,7 +19,13 @@ HERE = Path(__file__).resolve().parent
 def texts() -> dict[Path, str]:
     """Return what each file must hold."""
     made = (overview.dashboard(), fleet.dashboard(), investigation.dashboard())
-    return {HERE / f"{each.uid}.json": as_json(each) for each in made}
+    jsons = {HERE / f"{each.uid}.json": as_json(each) for each in made}
+    alerts = [HERE / "rules/forktrace.alerts.yml", *HERE.glob("rules/tests/*.yml")]
+    return jsons | {path: _with_runbook(path.read_text()) for path in alerts}
+
+
+def _with_runbook(text: str) -> str:
+    return re.sub(r"(runbook_url: )[^#\s]*#", rf"\1{RUNBOOK}#", text)
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
@@ -17,6 +18,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dashboards.queries import HERE, Query, all_panels, all_rules, panels, rules
+from dashboards.settings import RUNBOOK
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
 from forktrace.model import ProcessCost
 from tests.unit.exporter.samples import INFO, totals
@@ -28,8 +30,10 @@ PANELS = [
     for panel in all_panels(json.loads(path.read_text()))
 ]
 QUERIES = [*panels(), *rules()]
-NAME = re.compile(r"\b(?:\w+:)?(?:forktrace|process)_\w+(?::\w+)?")
-NOT_OURS = re.compile(r"\b(?:up|node_textfile_mtime_seconds)\{")
+NAME = re.compile(
+    r"\b(?:\w+:)?(?:(?:forktrace|process)_\w+(?::\w+)?|forktrace:\w+(?::\w+)?)"
+)
+NOT_OURS = re.compile(r"\bnode_textfile_mtime_seconds\{|\bvector\(")
 ALERTS = [rule for rule in all_rules() if "alert" in rule]
 
 
@@ -156,11 +160,12 @@ def test_a_query_sorts_by_labels_that_exist(query: Query) -> None:
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
 def test_an_alert_says_what_to_do(alert: dict[str, Any]) -> None:
-    path, _, anchor = alert["annotations"]["runbook"].partition("#")
-    headings = re.findall(r"^## (.*)$", (HERE.parent / path).read_text(), re.MULTILINE)
+    url, _, anchor = alert["annotations"]["runbook_url"].partition("#")
+    assert url == RUNBOOK
+    headings = re.findall(r"^## (.*)$", (HERE / "RUNBOOK.md").read_text(), re.MULTILINE)
     assert alert["alert"] in headings
     assert anchor == alert["alert"].lower()
-    assert alert["labels"]["severity"] in ("page", "ticket", "info")
+    assert alert["labels"]["severity"] in ("critical", "warning", "info")
     assert {"summary", "description"} <= alert["annotations"].keys()
 
 
@@ -176,6 +181,21 @@ def test_promtool_finds_the_rules_good(kind: str) -> None:
 
 def test_every_alert_has_a_test() -> None:
     tests = (HERE / "rules/tests/forktrace.test.yml").read_text()
-    assert {alert["alert"] for alert in ALERTS} == set(
-        re.findall(r"alertname: (\w+)", tests)
-    )
+    names = {alert["alert"] for alert in ALERTS}
+    assert names == set(re.findall(r"alertname: (\w+)", tests))
+
+
+def test_every_alert_is_seen_to_come_and_to_go() -> None:
+    cases = yaml.safe_load((HERE / "rules/tests/forktrace.test.yml").read_text())
+    for name in {alert["alert"] for alert in ALERTS}:
+        seen = [
+            [
+                bool(one["exp_alerts"])
+                for one in case["alert_rule_test"]
+                if one["alertname"] == name
+            ]
+            for case in cases["tests"]
+        ]
+        assert any((True, False) in zip(came, came[1:]) for came in seen), (
+            f"{name} never resolves"
+        )
