@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.container import bundle
+from tests.container import bundle, seccomp
 from tests.live.guest.programs import (
     PATIENCE,
     Forktrace,
@@ -42,6 +42,9 @@ FORKS = 23
 
 BITS = {"bpf": 39, "perfmon": 38, "sys_admin": 21}
 """The kernel's numbers of capabilities."""
+
+FILTERED = "2"
+"""A process whose system calls a program of seccomp decides about."""
 
 pytestmark = [
     pytest.mark.thorough,
@@ -88,6 +91,12 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
         json.loads(Path(IMAGE, "image.json").read_text()),
         Path(IMAGE, "rootfs"),
     )
+    # Stricter than the manifest, which asks for no profile: clusters may add this one.
+    config["linux"]["seccomp"] = seccomp.rules(
+        json.loads(seccomp.PROFILE.read_text()),
+        config["process"]["capabilities"]["bounding"],
+        "amd64",
+    )
     (folder / "config.json").write_text(json.dumps(config))
     run = (*CRUN, "run", f"--bundle={folder}")
     with paranoid(3), controllers("memory", "cpu"):
@@ -124,6 +133,7 @@ def test_it_has_what_the_manifest_gives_and_no_more(container: Container) -> Non
         for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
             assert int(status[kind], 16) & ~granted == 0
         assert status["NoNewPrivs"] == "1"
+        assert status["Seccomp"] == FILTERED
     for kind in ("pid", "mnt", "net", "ipc", "uts", "cgroup"):
         assert os.readlink(f"/proc/{first}/ns/{kind}") != os.readlink(
             f"/proc/self/ns/{kind}"
