@@ -31,7 +31,7 @@ packages="python3 python3-venv python3-bpfcc
 extras=""
 if [ "$purpose" = test ]; then
     packages="$packages prometheus bpftrace chromium curl openssl tmux man-db
-        postgresql nginx python3-numpy qemu-system-arm"
+        postgresql nginx python3-numpy qemu-system-arm buildah mmdebstrap crun"
     extras="[dev]"
 fi
 

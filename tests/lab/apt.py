@@ -110,6 +110,17 @@ def debian_sources(machine: Iterable[Source]) -> list[Source]:
     ]
 
 
+def machine_settings() -> list[str]:
+    """Return how the machine reaches its mirror, in apt's words: proxies, dates.
+
+    None of its hooks: those are about the machine's own packages.
+    """
+    dump = subprocess.run(
+        ["apt-config", "dump"], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return [line for line in dump.stdout.splitlines() if line[:9] == "Acquire::"]
+
+
 class Apt:
     """Debian's package lists and downloads in a folder of our own."""
 
@@ -185,12 +196,7 @@ class Apt:
         (folder / "status").touch()
         stanzas = [_stanza(source) for source in debian_sources(machine_sources())]
         (folder / "sources/debian.sources").write_text("\n".join(stanzas))
-        # How the machine reaches its mirror (proxies, checks of dates), but none
-        # of its hooks: those are about the machine's own packages.
-        dump = subprocess.run(
-            ["apt-config", "dump"], stdout=subprocess.PIPE, text=True, check=True
-        )
-        lines = [line for line in dump.stdout.splitlines() if line[:9] == "Acquire::"]
+        lines = machine_settings()
         settings = {
             "Acquire::Languages": "none",
             "APT::Architecture": self._architecture,

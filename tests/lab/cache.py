@@ -26,10 +26,10 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def cache_lock() -> Iterator[Path]:
-    """Hold the cache for one process: two downloads at once would collide."""
+def cache_lock(part: str = "") -> Iterator[Path]:
+    """Hold the cache, or a part of it, for one process: two at once would collide."""
     folder = cache_folder()
-    with (folder / "lock").open("w") as lock:
+    with (folder / f"{part}lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield folder
 

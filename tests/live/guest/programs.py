@@ -149,7 +149,11 @@ def scrape(port: int) -> Samples:
     with urllib.request.urlopen(
         f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE
     ) as got:
-        text = got.read().decode()
+        return samples_of(got.read().decode())
+
+
+def samples_of(text: str) -> Samples:
+    """Return every sample of Prometheus' text format."""
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)

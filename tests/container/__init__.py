@@ -1,0 +1,1 @@
+"""The container image and what Kubernetes makes of the DaemonSet, without a cluster."""
