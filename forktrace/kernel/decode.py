@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from forktrace.errors import Unsupported
 from forktrace.kernel import fillings, flags
 from forktrace.kernel.arch import Architecture, architecture
-from forktrace.kernel.branches import Jumps, find_branches
+from forktrace.kernel.branches import Flow, find_branches
 from forktrace.kernel.decision import RETURN_THUNKS, Decision, Undecodable
 from forktrace.kernel.emulation import Emulator, Layout
 from forktrace.kernel.study import PATCHED, Study
@@ -91,7 +91,7 @@ def decode(
     study.numbers(arch)
     function = texts[0]
     calls = [trial.call for trial in study.trials if not trial.astray]
-    branches = find_branches(calls, function, Jumps(arch, function, emulator))
+    branches = find_branches(calls, function, Flow(arch, function, emulator))
     # Code hidden behind someone's patch could decide otherwise, unless the patch
     # stands where the decision has been made.
     if not branches and any(call.patched for call in calls):

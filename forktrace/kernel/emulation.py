@@ -67,18 +67,18 @@ class Call:
 
     ``trace`` holds the kernel addresses of its instructions, in order, ``choices`` what
     those chose that choose, and where. ``result``: what it returned, if it did;
-    ``wrote``: to a VMA or a variable; ``followed``: it read what a VMA or a variable
-    points to. ``lost``: it followed a pointer that leads nowhere, or went on for long.
-    ``left_for`` is the function that it called or jumped to. ``patched``: it ended at a
-    breakpoint or a jump out of the code. ``trapped``: it ended at an instruction that
-    nobody executes on purpose.
+    ``wrote``: to a VMA or a variable; ``followed``: how often it read what a VMA or a
+    variable points to. ``lost``: it followed a pointer that leads nowhere, or went on
+    for long. ``left_for`` is the function that it called or jumped to. ``patched``: it
+    ended at a breakpoint or a jump out of the code. ``trapped``: it ended at an
+    instruction that nobody executes on purpose.
     """
 
     trace: tuple[int, ...]
     choices: tuple[tuple[int, bool], ...] = ()
     result: int | None = None
     wrote: bool = False
-    followed: bool = False
+    followed: int = 0
     lost: bool = False
     left_for: int | None = None
     patched: bool = False
@@ -130,7 +130,7 @@ class Emulator:
         self._measuring = False
         self._trace: list[int] = []
         self._choices: list[tuple[int, bool]] = []
-        self._wrote = self._followed = False
+        self._wrote, self._followed = False, 0
         self._stop: _Stop | None = None
         self._turned: Collection[int] = ()
         self._turning: int | None = None
@@ -144,8 +144,12 @@ class Emulator:
             self.add(text)
         self.fill(pointers()[0])
 
+    def knows(self, address: int) -> bool:
+        """Tell whether an instruction is known to be there."""
+        return address in self._code
+
     def instruction(self, address: int) -> bytes:
-        """Return the bytes of an instruction that was executed."""
+        """Return the bytes of an instruction that is known."""
         size = self._code[address].size
         text = next(text for text in self._texts if text.holds(address))
         at = address - text.address
@@ -186,7 +190,7 @@ class Emulator:
         to the address ``disturb``, the kernel's variables change.
         """
         self._trace, self._choices, self._stop = [], [], None
-        self._wrote = self._followed = False
+        self._wrote, self._followed = False, 0
         self._turned, self._turning, self._disturb = turned, None, disturb
         for vma, flags, anon in (
             (_DST, vmas.dst_flags, vmas.dst_anon),
@@ -232,10 +236,7 @@ class Emulator:
                     return self._ended(result=self._arch.result(self._uc))
                 continue
             last = self.instruction(trace[-1])
-            jumps = (
-                self._arch.is_patch(last) or self._code[trace[-1]].choice is not None
-            )
-            patched = jumps and not self._arch.is_call(last)
+            patched = not self._arch.is_call(last) and self._arch.is_patch(last)
             return self._ended(left_for=stop.left_for, patched=patched)
 
     def _ended(self, **how: Any) -> Call:
@@ -283,7 +284,7 @@ class Emulator:
         self._wrote = True
 
     def _on_follow(self, *_: Any) -> None:
-        self._followed = True
+        self._followed += 1
 
     def _on_instruction(self, uc: Any, address: int, size: int, _: Any) -> None:
         kernel = address - self._shift

@@ -58,14 +58,14 @@ class Trial(NamedTuple):
     def contradicts(self, rule: Masks, *, turned: bool = False) -> bool:
         """Tell whether the rule foretells something else.
 
-        A walk of page tables that do not exist returns an error. So may one that was
-        turned.
+        A walk of page tables that do not exist returns an error, once it has asked both
+        processes where they are. So may one that was turned.
         """
         call = self.call
         if not rule.copies(self.vmas):
             return not (call.skipped or self.astray)
-        fails = call.followed and call.result and (turned or self.filling.null)
-        return call.result is not None and not fails
+        walks = call.followed > 1 and (turned or self.filling.null)
+        return call.result is not None and not (call.result and walks)
 
 
 class Study:

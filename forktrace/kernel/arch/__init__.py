@@ -45,6 +45,9 @@ class Architecture(Protocol):
     def is_patch(self, instruction: bytes) -> bool:
         """Tell whether it is a breakpoint, or a jump such as probes put there."""
 
+    def ends(self, instruction: bytes) -> bool:
+        """Tell whether what lies behind an instruction never follows it."""
+
     def choice(self, instruction: bytes) -> int | None:
         """Return by what an instruction chooses what it does, None if it does not.
 

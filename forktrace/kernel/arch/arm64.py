@@ -80,6 +80,14 @@ def is_patch(instruction: bytes) -> bool:
     return word & 0xFFE0001F == 0xD4200000 or word >> 26 == 0b000101
 
 
+def ends(instruction: bytes) -> bool:
+    """Tell whether what lies behind an instruction never follows it."""
+    word = _word(instruction)
+    # br, ret and their like; of these only blr comes back.
+    register = word & 0xFE000000 == 0xD6000000 and word >> 21 & 7 != 1
+    return register or is_patch(instruction)
+
+
 def choice(instruction: bytes) -> int | None:
     """Return by what an instruction chooses what it does, None if it does not.
 

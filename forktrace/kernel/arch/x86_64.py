@@ -18,6 +18,8 @@ _SCRATCH = (
     *(reg.UC_X86_REG_R14, reg.UC_X86_REG_R15),
 )
 _INT3, _CALL, _JUMP, _SHORT_JUMP, _LOOPS = 0xCC, 0xE8, 0xE9, 0xEB, range(0xE0, 0xE4)
+_ENDS = (_JUMP, _SHORT_JUMP, _INT3, 0xC2, 0xC3, 0xF4)  # ret, hlt
+_UD2 = bytes.fromhex("0f0b")
 _NOP = bytes.fromhex("0f1f440000")
 # arch/x86/include/asm/nops.h: five bytes long, without and with the prefix form.
 _NOPS = (_NOP, bytes.fromhex("6666666690"))
@@ -101,6 +103,13 @@ def is_call(instruction: bytes) -> bool:
 def is_patch(instruction: bytes) -> bool:
     """Tell whether it is a breakpoint, or a jump such as probes put there."""
     return instruction[:1] == bytes([_INT3]) or instruction[:1] == bytes([_JUMP])
+
+
+def ends(instruction: bytes) -> bool:
+    """Tell whether what lies behind an instruction never follows it."""
+    bare = _bare(instruction)
+    indirect = bare[0] == 0xFF and bare[1] >> 3 & 7 in (4, 5)
+    return indirect or bare[0] in _ENDS or bare[:2] == _UD2
 
 
 def choice(instruction: bytes) -> int | None:
