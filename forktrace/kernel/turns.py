@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from forktrace.kernel.emulation import Call, Vmas
     from forktrace.kernel.fillings import Filling
 
-_MOST = 5000
+_MOST = 2000
 """Calls after which there are too many combinations."""
 _GUARD = 8  # instructions within which a stack guard is loaded and compared
 
