@@ -3,14 +3,16 @@ PYTHON := .venv/bin/python
 CODE := dashboards forktrace tests
 # Of each fuzzing target in make test; it has some minutes of a processor to spare.
 FUZZ_SECONDS := 60
+# Of the decisions for each compiler one in so many in make test: two minutes at most.
+COMPILERS_SHARE := 60
 
-.PHONY: run test check live test-matrix bench faults soak stack fuzz fuzz-short fleet setup format clean help
+.PHONY: run test check live test-matrix bench faults soak stack fuzz fuzz-short compilers compilers-short fleet setup format clean help
 
 run: .venv/ready-run  ## trace this host, or a real Debian kernel in a throw-away virtual machine
 	@$(PYTHON) -m tests.demo
 
-test: check  ## everything: style, types, unit tests, tests on real kernels, some fuzzing
-	@$(MAKE) --no-print-directory -j 2 live fuzz-short
+test: check  ## everything: style, types, unit tests, real kernels, some fuzzing, compilers
+	@$(MAKE) --no-print-directory -j 2 live fuzz-short compilers-short
 
 check: .venv/ready-test  ## format, lint, types, unit tests: under a minute
 	@$(PYTHON) -m ruff format --check --quiet $(CODE)
@@ -42,6 +44,12 @@ fuzz: .venv/ready-test  ## every parser of input from outside: a million inputs 
 
 fuzz-short: .venv/ready-test  ## for a minute each the same inputs: what fails is new in the code
 	@nice -n 10 $(PYTHON) -m tests.fuzz --seconds $(FUZZ_SECONDS) --seed 1
+
+compilers: .venv/ready-test  ## what each compiler makes of a thousand decisions: right or refused
+	@nice -n 10 $(PYTHON) -m tests.compilers
+
+compilers-short: .venv/ready-test  ## of them one in so many, always the same ones
+	@nice -n 10 $(PYTHON) -m tests.compilers --share $(COMPILERS_SHARE)
 
 fleet: .venv/ready-test  ## what many hosts cost a Prometheus: measured, and extrapolated
 	@$(PYTHON) -m tests.fleet

@@ -39,6 +39,18 @@ installed() {
     dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed
 }
 
+# The decoder is tried on what compilers make: on those of these that this Debian has.
+compilers() {
+    [ "$purpose" = test ] || return 0
+    known=""
+    for package in gcc-11 gcc-12 clang-14 clang-19; do
+        apt-cache show "$package" >/dev/null 2>&1 || continue
+        known="$known $package"
+        installed "$package" || printf ' %s' "$package"
+    done
+    case $known in *clang*) ;; *) installed clang || printf ' clang' ;; esac
+}
+
 missing=""
 for package in $packages; do
     installed "$package" || missing="$missing $package"
@@ -50,14 +62,15 @@ if [ "$purpose" = test ]; then
     command -v java >/dev/null || missing=" default-jre-headless$missing"
     command -v cc >/dev/null || missing=" gcc libc6-dev$missing"
 fi
-if [ -n "$missing" ]; then
+if [ -n "$missing$(compilers)" ]; then
     if [ "$(id -u)" != 0 ]; then
-        echo "setup: these Debian packages are missing:$missing" >&2
+        echo "setup: these Debian packages are missing:$missing$(compilers)" >&2
         echo "setup: run as root: packaging/setup.sh $purpose" >&2
         exit 1
     fi
     export DEBIAN_FRONTEND=noninteractive
     quietly "reading Debian's package lists" apt-get update
+    missing="$(compilers)$missing"
     # Debian 13 carries virtiofsd by itself, Debian 12 inside another package.
     case $missing in *virtiofsd)
         apt-cache show virtiofsd >/dev/null 2>&1 ||

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from forktrace.kernel.arch import Architecture
     from forktrace.kernel.emulation import Call, Emulator
@@ -17,61 +17,64 @@ _MOST = 4
 """Places at most that are witnessed."""
 
 
-class Jumps:
-    """The direct jumps of a function."""
+class Flow:
+    """What may follow each instruction of a function, calls left out."""
 
     def __init__(self, arch: Architecture, function: Text, emulator: Emulator) -> None:
+        self._arch = arch
+        self._function = function
         self._emulator = emulator
-        self._sources: dict[int, set[int]] = defaultdict(set)
-        for at, target in arch.jumps(function.code, function.address):
-            self._sources[target].add(at)
 
-    def to(self, target: int, but: set[int]) -> bool:
-        """Tell whether any jumps to ``target``, other than those at ``but``."""
-        others = self._sources[target] - but
-        # Some of them are only bytes that look like a jump.
-        return bool(others and others & self._starts)
+    def repeats(self, at: int) -> bool:
+        """Tell whether an instruction may run again after it ran."""
+        seen: set[int] = set()
+        pending = [at]
+        while pending:
+            following = self._following[pending.pop()]
+            if at in following:
+                return True
+            pending += [each for each in following if each not in seen]
+            seen.update(following)
+        return False
 
     @cached_property
-    def _starts(self) -> set[int]:
-        return self._emulator.starts()
+    def _following(self) -> Mapping[int, set[int]]:
+        begin = self._emulator.starts()
+        starts = sorted(begin)
+        following: dict[int, set[int]] = defaultdict(set)
+        for at, behind in zip(starts, starts[1:]):
+            known = self._emulator.knows(at)
+            if not (known and self._arch.ends(self._emulator.instruction(at))):
+                following[at].add(behind)
+        # Some of them are only bytes that look like a jump.
+        for at, target in self._arch.jumps(self._function.code, self._function.address):
+            if at in begin:
+                following[at].add(target)
+        return following
 
 
-def find_branches(
-    calls: Sequence[Call], function: Text, jumps: Jumps
-) -> tuple[int, ...]:
+def find_branches(calls: Sequence[Call], function: Text, flow: Flow) -> tuple[int, ...]:
     """Return the fewest addresses of which each copying call passed one, once.
 
     No skipping call passed one. None when there are no such places. Where compilers
     know more on one way to the copy than on the other, the ways do not meet again
     (6.12 asks for PFNMAP only after a bit was found).
     """
-    skipping = {call.trace for call in calls if call.skipped}
+    skipped = {at for call in calls if call.skipped for at in call.trace}
     ways = sorted({call.trace for call in calls if not call.skipped})
-    skipped = {at for trace in skipping for at in trace}
     passed: dict[int, list[int]] = defaultdict(list)
     for number, way in enumerate(ways):
         for at in way:
             passed[at].append(number)
-    before: dict[int, set[int]] = defaultdict(set)
-    for way in (*skipping, *ways):
-        for number, at in enumerate(way):
-            before[at].update(way[:number])
-    # Of the places that the same calls passed, the first. Once something may jump
-    # back to the way, all that follows may run again.
+    # Of the places that the same calls passed, the first.
     places: dict[frozenset[int], int] = {}
-    again: set[frozenset[int]] = set()
     for way in ways:
         for at in way:
-            if function.holds(at) and jumps.to(at, but=before[at]):
-                again.update(frozenset(passed[each]) for each in way[way.index(at) :])
-                break
             key = frozenset(passed[at])
             if at in skipped or not function.holds(at) or key in places:
                 continue
-            if len(passed[at]) == len(key):
+            if len(passed[at]) == len(key) and not flow.repeats(at):
                 places[key] = at
-    places = {key: at for key, at in places.items() if key not in again}
     for count in range(1, _MOST + 1):
         chosen = _cover(frozenset(range(len(ways))), list(places), count)
         if chosen:

@@ -20,6 +20,24 @@ RETURN_THUNKS = (
 )
 """What a ``ret`` may have been patched into, arch/x86/kernel/alternative.c."""
 
+INSTRUMENTATION = (
+    "__fentry__",
+    "__sanitizer_cov_trace_",
+    "__asan_load",
+    "__asan_store",
+    "__hwasan_load",
+    "__hwasan_store",
+    "__tsan_func_",
+    "__tsan_read",
+    "__tsan_write",
+    "__tsan_unaligned_",
+    "__tsan_volatile_",
+    "__kcsan_check_",
+)
+"""How functions begin whose calls compilers add, and which return nothing."""
+REPORTS = ("__asan_report_", "__hwasan_report_", "__ubsan_handle_", "__stack_chk_fail")
+"""How functions begin that report a fault of the kernel's own."""
+
 
 class Undecodable(Exception):
     """Why the code does not tell the rule, in a few words."""

@@ -28,7 +28,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from forktrace.kernel import flags, text
-from forktrace.kernel.decision import RETURN_THUNKS, Decision, Side, Undecodable
+from forktrace.kernel.decision import (
+    INSTRUMENTATION,
+    REPORTS,
+    RETURN_THUNKS,
+    Decision,
+    Side,
+    Undecodable,
+)
 from forktrace.model import ANON_VMA
 
 if TYPE_CHECKING:
@@ -40,7 +47,11 @@ if TYPE_CHECKING:
 
 ReadFrom = Literal["code", "btf", "table"]
 
-SYMBOLS = ("copy_page_range", "vma_needs_copy", *RETURN_THUNKS)
+SYMBOLS = (
+    *("copy_page_range", "vma_needs_copy"),
+    *RETURN_THUNKS,
+    *(f"{name}*" for name in (*INSTRUMENTATION, *REPORTS)),
+)
 """What ``read_rule`` wants to have been looked up in kallsyms."""
 
 # The order in which the kernel's sources name the bits.

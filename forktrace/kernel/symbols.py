@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import re
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -47,15 +46,15 @@ class Symbols:
     """The functions that were asked for, by their name in kallsyms."""
 
     found: Mapping[str, Symbol] = field(default_factory=dict)
-    path: str = KALLSYMS
 
     @classmethod
     def read(cls, *names: str, path: str = KALLSYMS) -> Symbols:
         """Find the functions ``names`` and the compiler's variants of them.
 
+        ``name*`` stands for all that begin so.
         The kernel writes some 10 MB for each reading, so one answer is kept.
         """
-        return cls(_read(names, path), path)
+        return cls(_read(names, path))
 
     def get(self, name: str) -> Symbol | None:
         """Return the function of exactly this name."""
@@ -71,12 +70,9 @@ class Symbols:
         return tuple(sorted(matching, key=lambda s: (s.is_variant, s.name)))
 
     def name_at(self, address: int) -> str:
-        """Return the name of what begins at an address, empty when nothing does.
-
-        Reads the file anew for what was not asked for by name.
-        """
+        """Return the name of what begins at an address, empty if nothing asked for."""
         known = (name for name, each in self.found.items() if each.address == address)
-        return next(known, None) or _name_at(address, self.path)
+        return next(known, "")
 
     def __contains__(self, name: str) -> bool:
         """Tell whether the kernel has a function of exactly this name."""
@@ -89,18 +85,8 @@ def _read(names: tuple[str, ...], path: str) -> dict[str, Symbol]:
         return dict(_scan(stream, names))
 
 
-@functools.lru_cache
-def _name_at(address: int, path: str) -> str:
-    line = re.compile(rb"^%016x . (\S+)" % address, re.MULTILINE)
-    with suppress(OSError), open(path, "rb") as stream:
-        for text in _pieces(stream):
-            if match := line.search(text):
-                return match[1].decode(errors="replace")
-    return ""
-
-
 def _scan(stream: BinaryIO, names: tuple[str, ...]) -> Iterator[tuple[str, Symbol]]:
-    needles = [b" " + name.encode() for name in names]
+    needles = [b" " + name.rstrip("*").encode() for name in names]
     # The kernel's own lines end after the name; a module's go on with "\t[module]".
     line = re.compile(
         rb"^([0-9a-f]{1,16}) [tTwW] ((?:%s)%s)\n"
@@ -116,7 +102,7 @@ def _scan(stream: BinaryIO, names: tuple[str, ...]) -> Iterator[tuple[str, Symbo
 
 
 def _escaped(names: tuple[str, ...]) -> list[bytes]:
-    return [re.escape(name.encode()) for name in names]
+    return [re.escape(name.encode()).replace(rb"\*", rb"\w*") for name in names]
 
 
 def _pieces(stream: BinaryIO) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +126,7 @@ def builds(compiler: Compiler) -> Iterator[Build]:
             capture_output=True,
             text=True,
             check=False,
+            cwd=tempfile.gettempdir(),
         )
         if tried.returncode == 0:
             yield Build(compiler, way, options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, cast
 
 _MODULES = {"x86_64": "x86_64", "aarch64": "arm64"}
@@ -45,8 +45,24 @@ class Architecture(Protocol):
     def is_patch(self, instruction: bytes) -> bool:
         """Tell whether it is a breakpoint, or a jump such as probes put there."""
 
-    def branch(self, instruction: bytes, address: int) -> tuple[int, int] | None:
-        """Return where a conditional jump goes when taken and when not taken."""
+    def ends(self, instruction: bytes) -> bool:
+        """Tell whether what lies behind an instruction never follows it."""
+
+    def choice(self, instruction: bytes) -> int | None:
+        """Return by what an instruction chooses what it does, None if it does not.
+
+        ``holds`` and ``turn`` know the number; what chooses are conditional jumps, and
+        all that makes of the processor's flags a value.
+        """
+
+    def holds(self, uc: Any, choice: int) -> bool:
+        """Tell whether the condition of the instruction that comes next holds."""
+
+    def turn(self, uc: Any, choice: int) -> None:
+        """Make that condition hold if it does not, and the other way round."""
+
+    def numbers(self, instructions: Iterable[bytes]) -> set[int]:
+        """Return the numbers that instructions calculate with, as signed ones."""
 
     def jumps(self, code: bytes, address: int) -> Iterator[tuple[int, int]]:
         """Yield all (address, target) that may be direct jumps in ``code``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 import unicorn
@@ -18,10 +18,32 @@ _SCRATCH = (
     *(reg.UC_X86_REG_R14, reg.UC_X86_REG_R15),
 )
 _INT3, _CALL, _JUMP, _SHORT_JUMP, _LOOPS = 0xCC, 0xE8, 0xE9, 0xEB, range(0xE0, 0xE4)
+_ENDS = (_JUMP, _SHORT_JUMP, _INT3, 0xC2, 0xC3, 0xF4)  # ret, hlt
+_UD2 = bytes.fromhex("0f0b")
 _NOP = bytes.fromhex("0f1f440000")
 # arch/x86/include/asm/nops.h: five bytes long, without and with the prefix form.
 _NOPS = (_NOP, bytes.fromhex("6666666690"))
 _PREFIXES = (0x2E, 0x3E, 0xF2)  # of jumps: cs, ds (notrack), bnd
+_SIZES = (0x66, *range(0x40, 0x50))  # of operands, and REX
+
+# Conditions by their number, those that are no condition behind them.
+_CARRY, _NO_COUNT, _JRCXZ = 2, 16, 0xE3
+_CONDITIONAL = (0x4, 0x8, 0x9)  # behind 0F: cmov, jumps, set
+_CARRYING = {
+    # Opcode: which of its group are adc and sbb, or rcl and rcr.
+    **dict.fromkeys(range(0x80, 0x84), (2, 3)),
+    **dict.fromkeys((0xC0, 0xC1, *range(0xD0, 0xD4)), (2, 3)),
+}
+_CF, _PF, _ZF, _SF, _OF = 1, 4, 0x40, 0x80, 0x800
+_TURNS = (
+    *((_OF,), (_CF,), (_ZF,), (_CF, _ZF, _CF | _ZF)),
+    *((_SF,), (_PF,), (_SF,), (_ZF, _SF, _SF | _ZF)),
+)
+
+# Opcodes whose last operand is a number of one byte, and of four or eight.
+_BYTE = {0x04, 0x0C, 0x14, 0x1C, 0x24, 0x2C, 0x34, 0x3C, 0x6A, 0x6B, 0x80, 0x83}
+_INT = {0x05, 0x0D, 0x15, 0x1D, 0x25, 0x2D, 0x35, 0x3D, 0x69, 0x81, *range(0xB8, 0xC0)}
+_LEA = 0x8D
 
 
 def machine() -> Any:
@@ -83,15 +105,78 @@ def is_patch(instruction: bytes) -> bool:
     return instruction[:1] == bytes([_INT3]) or instruction[:1] == bytes([_JUMP])
 
 
-def branch(instruction: bytes, address: int) -> tuple[int, int] | None:
-    """Return where a conditional jump goes when taken and when not taken."""
+def ends(instruction: bytes) -> bool:
+    """Tell whether what lies behind an instruction never follows it."""
     bare = _bare(instruction)
-    after = address + len(instruction)
-    if 0x70 <= bare[0] < 0x80 or bare[0] in _LOOPS:
-        return after + struct.unpack("<b", bare[1:2])[0], after
-    if bare[0] == 0x0F and 0x80 <= bare[1] < 0x90:
-        return after + struct.unpack("<i", bare[2:6])[0], after
+    indirect = bare[0] == 0xFF and bare[1] >> 3 & 7 in (4, 5)
+    return indirect or bare[0] in _ENDS or bare[:2] == _UD2
+
+
+def choice(instruction: bytes) -> int | None:
+    """Return by what an instruction chooses what it does, None if it does not.
+
+    It is the condition's number in the instruction set, or _NO_COUNT.
+    """
+    bare = _bare(instruction)
+    if 0x70 <= bare[0] < 0x80:
+        return bare[0] & 15
+    if bare[0] == _JRCXZ:
+        return _NO_COUNT
+    bare = _bare(instruction, _PREFIXES + _SIZES)
+    if bare[0] == 0x0F and len(bare) > 1 and bare[1] >> 4 in _CONDITIONAL:
+        return bare[1] & 15
+    borrows = bare[0] & ~0xF == 0x10 and bare[0] & 7 < 6  # adc, sbb
+    if borrows or (len(bare) > 1 and bare[1] >> 3 & 7 in _CARRYING.get(bare[0], ())):
+        return _CARRY
     return None
+
+
+def holds(uc: Any, choice: int) -> bool:
+    """Tell whether the condition of the instruction that comes next holds."""
+    if choice == _NO_COUNT:
+        return not uc.reg_read(reg.UC_X86_REG_RCX)
+    return _holds(int(uc.reg_read(reg.UC_X86_REG_EFLAGS)), choice)
+
+
+def _holds(flags: int, choice: int) -> bool:
+    less = bool(flags & _SF) != bool(flags & _OF)
+    true = (
+        *(flags & _OF, flags & _CF, flags & _ZF, flags & (_CF | _ZF)),
+        *(flags & _SF, flags & _PF, less, less or flags & _ZF),
+    )[choice >> 1]
+    return bool(true) != bool(choice & 1)
+
+
+def turn(uc: Any, choice: int) -> None:
+    """Make that condition hold if it does not, and the other way round."""
+    if choice == _NO_COUNT:
+        uc.reg_write(reg.UC_X86_REG_RCX, holds(uc, choice))
+        return
+    flags = int(uc.reg_read(reg.UC_X86_REG_EFLAGS))
+    was = _holds(flags, choice)
+    # One flag is enough, or else the second as well: "below or equal" is either.
+    for turned in _TURNS[choice >> 1]:
+        if _holds(flags ^ turned, choice) != was:
+            uc.reg_write(reg.UC_X86_REG_EFLAGS, flags ^ turned)
+            return
+
+
+def numbers(instructions: Iterable[bytes]) -> set[int]:
+    """Return the numbers that instructions calculate with, as signed ones."""
+    found = set()
+    for instruction in instructions:
+        bare = _bare(instruction, _PREFIXES + _SIZES)
+        # lea: its displacement is of one byte or of four.
+        short = bare[0] in _BYTE or (bare[0] == _LEA and bare[1] >> 6 == 1)
+        if short:
+            size = 1
+        elif bare[0] in _INT or bare[0] == _LEA:
+            size = 8 if len(bare) == 9 else 4  # movabs
+        else:
+            continue
+        if len(bare) > size:
+            found.add(int.from_bytes(bare[-size:], "little", signed=True))
+    return found
 
 
 def jumps(code: bytes, address: int) -> Iterator[tuple[int, int]]:
@@ -129,8 +214,8 @@ def without_tracers(code: bytes, address: int) -> bytes:
     return code
 
 
-def _bare(instruction: bytes) -> bytes:
-    """Return a jump or call without its prefixes."""
-    while len(instruction) > 2 and instruction[0] in _PREFIXES:
+def _bare(instruction: bytes, prefixes: Container[int] = _PREFIXES) -> bytes:
+    """Return an instruction without its prefixes."""
+    while len(instruction) > 1 and instruction[0] in prefixes:
         instruction = instruction[1:]
     return instruction

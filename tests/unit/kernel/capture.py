@@ -14,7 +14,7 @@ import sys
 
 from forktrace.kernel import rule, text
 from forktrace.kernel.btf import Btf
-from forktrace.kernel.decision import RETURN_THUNKS
+from forktrace.kernel.decision import INSTRUMENTATION, REPORTS, RETURN_THUNKS
 from forktrace.kernel.symbols import Symbols
 
 
@@ -22,6 +22,8 @@ def main() -> None:
     symbols = Symbols.read(*rule.SYMBOLS)
     functions, thunks = {}, []
     for symbol in symbols.found.values():
+        if symbol.name.startswith((*INSTRUMENTATION, *REPORTS)):
+            continue
         if symbol.name in RETURN_THUNKS:
             thunks.append(symbol.address)
             continue
