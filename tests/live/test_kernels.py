@@ -18,7 +18,7 @@ from tests.lab import SERIES, Machine, extra_kernels, run_guest
 from tests.lab.architectures import architecture_of
 from tests.live.matrix import RESULTS
 
-CORE = ("7.3", "6.12", "6.1", "6.19")
+CORE = ("7.3-arm64", "7.3", "6.12", "6.1", "6.19")
 """What every run of the tests boots: each rule that Debian's kernels since 6.1 have.
 
 FORKTRACE_KERNELS=all boots each that is known.
