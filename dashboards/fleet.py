@@ -9,11 +9,14 @@ from dashboards.panels import (
     HOST,
     INVESTIGATE_LINE,
     board,
+    by_trigger,
     figure,
     hosts,
     lines,
+    quantiles,
     ranking,
 )
+from dashboards.settings import OBJECTIVE_SECONDS
 
 UID = "forktrace-fleet"
 INFO = f"forktrace_kernel_info{{{HOST}}}"
@@ -62,7 +65,7 @@ def _now() -> list[Any]:
             "Slow hosts",
             "Hosts whose 99th percentile is over 100 ms.",
             "short",
-            f"count({P99} > 0.1) or vector(0)",
+            f"count({P99} > {OBJECTIVE_SECONDS}) or vector(0)",
             bad_from=1,
         ),
         figure(
@@ -94,17 +97,16 @@ def _hosts() -> list[Any]:
                 ("discarded by exec", "percentunit", WASTE),
             ],
         ),
-        lines(
+        quantiles(
             "The ten slowest hosts",
             "99th percentile of the duration of fork.",
-            "s",
             [("{{instance}}", f"topk(10, {P99})")],
             link=INVESTIGATE_LINE,
         ),
         lines(
             "The ten that copy most",
-            "Seconds in a second spent copying page tables in fork.",
-            "s",
+            "Copying page tables in fork, in percent of a CPU.",
+            "percentunit",
             [("{{instance}}", f"topk(10, {COPYING})")],
             link=INVESTIGATE_LINE,
         ),
@@ -130,25 +132,25 @@ def _kernels() -> list[Any]:
         ),
         ranking(
             "Time copying a host, by kernel",
-            "Seconds in a second spent copying page tables, mean of the hosts of a "
-            "release.",
-            "s",
+            "Copying page tables, in percent of a CPU, mean of the hosts of a release.",
+            "percentunit",
             "{{release}}",
             f"{_by_kernel('instance:forktrace_copy_seconds:rate5m')} / "
             f"count by (release) ({INFO})",
         ),
-        lines(
-            "Time copying, by trigger",
-            "Seconds in a second of the whole fleet; not only the chosen hosts.",
-            "s",
-            [("{{trigger}}", f'sum by (trigger) ({trigger}{{job=~"$job"}})')],
-            HALF,
-            stacked=True,
+        by_trigger(
+            lines(
+                "Time copying, by trigger",
+                "In percent of a CPU, of the whole fleet; not only the chosen hosts.",
+                "percentunit",
+                [("{{trigger}}", f'sum by (trigger) ({trigger}{{job=~"$job"}})')],
+                HALF,
+                stacked=True,
+            )
         ),
-        lines(
+        quantiles(
             "99th percentile of the whole fleet",
             "From all hosts' histograms together.",
-            "s",
             [
                 (
                     "p99",

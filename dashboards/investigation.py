@@ -10,11 +10,14 @@ from dashboards.panels import (
     HOST,
     OVERVIEW,
     THIRD,
+    TRIGGER,
     board,
+    by_trigger,
     chosen,
     figure,
     histogram,
     lines,
+    quantiles,
 )
 
 UID = "forktrace-investigation"
@@ -105,17 +108,16 @@ def _process() -> list[Any]:
 
 
 def _host() -> list[Any]:
-    by_trigger = "trigger, anon_vma"
-    return [
+    labels = "trigger, anon_vma"
+    durations = [
         histogram(
             "Forks by duration",
             "How many forks in a second took how long, on this host.",
             f"sum by (le) (rate({BUCKETS}))",
         ),
-        lines(
+        quantiles(
             "Longest forks",
             "Quantiles of whole calls of fork, and of the copying within.",
-            "s",
             [
                 (
                     f"{name} p{q * 100:g}",
@@ -129,14 +131,16 @@ def _host() -> list[Any]:
                 for q in (0.9, 0.99)
             ],
         ),
+    ]
+    triggers = [
         lines(
             "Time copying, by trigger",
-            "Seconds in a second, by the flags that made the kernel copy.",
-            "s",
+            "In percent of a CPU, by the flags that made the kernel copy.",
+            "percentunit",
             [
                 (
-                    "{{trigger}} (anon_vma {{anon_vma}})",
-                    f"{total('forktrace_copy_seconds_total', by_trigger)} > 0",
+                    TRIGGER,
+                    f"{total('forktrace_copy_seconds_total', labels)} > 0",
                 )
             ],
             HALF,
@@ -148,11 +152,12 @@ def _host() -> list[Any]:
             "s",
             [
                 (
-                    "{{trigger}} (anon_vma {{anon_vma}})",
-                    f"{total('forktrace_copy_seconds_total', by_trigger)} / "
-                    f"({total('forktrace_copied_vmas_total', by_trigger)} > 0)",
+                    TRIGGER,
+                    f"{total('forktrace_copy_seconds_total', labels)} / "
+                    f"({total('forktrace_copied_vmas_total', labels)} > 0)",
                 )
             ],
             HALF,
         ),
     ]
+    return [*durations, *map(by_trigger, triggers)]

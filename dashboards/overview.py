@@ -10,14 +10,21 @@ from dashboards.panels import (
     INVESTIGATE_LINE,
     INVESTIGATE_PROCESS,
     THIRD,
+    TRIGGER,
+    advice,
     board,
+    by_trigger,
     figure,
     histogram,
     lines,
+    quantiles,
     ranking,
+    worst,
 )
+from dashboards.settings import OBJECTIVE_SECONDS
 
 UID = "forktrace-overview"
+DOUBT = "Can these figures be trusted"
 RATE = "[$__rate_interval]"
 BUCKETS = f"forktrace_fork_duration_seconds_bucket{{{HOST}}}{RATE}"
 
@@ -35,15 +42,45 @@ def _quantile(q: float, metric: str) -> str:
 
 def dashboard() -> Any:
     """Return the overview."""
-    rows = [("Forks", _forks()), ("Why", _why()), ("Who", _who())]
-    rows += [("For nothing", _waste()), ("Can this be trusted", _trust())]
+    rows = [("The worst now", _worst()), ("Forks", _forks()), ("Why", _why())]
+    rows += [("Who", _who()), ("Thrown away by exec", _waste())]
+    rows += [(DOUBT, _trust())]
     return board(
         UID,
         "forktrace: overview",
         "What fork() costs on these hosts: how long it takes, which page tables it "
         "copies and by which flag, who forks, and what is thrown away by exec.",
         rows,
+        folded=[DOUBT],
     )
+
+
+def _worst() -> list[Any]:
+    by_host = f"sum by (instance, le) (rate({BUCKETS}))"
+    return [
+        worst(
+            "Slowest host",
+            "One fork in a hundred takes longer there than this.",
+            "s",
+            "{{instance}}",
+            f"histogram_quantile(0.99, {by_host})",
+        ),
+        worst(
+            "Costliest process",
+            "The name of the processes whose forks copy longest, in percent of a CPU.",
+            "percentunit",
+            "{{comm}}",
+            total("forktrace_process_copy_seconds_total", "comm"),
+        ),
+        worst(
+            "Costliest trigger",
+            "The flag that most copying is for, or anon_vma, in percent of a CPU.",
+            "percentunit",
+            "{{trigger}}",
+            total("forktrace_copy_seconds_total", "trigger"),
+        ),
+        advice("What to do", "One process on one host, and what each alert asks for."),
+    ]
 
 
 def _forks() -> list[Any]:
@@ -62,7 +99,7 @@ def _forks() -> list[Any]:
             "One fork in a hundred takes longer than this.",
             "s",
             _quantile(0.99, "forktrace_fork_duration_seconds"),
-            bad_from=0.1,
+            bad_from=OBJECTIVE_SECONDS,
         ),
         figure(
             "Share spent copying",
@@ -86,10 +123,9 @@ def _forks() -> list[Any]:
             THIRD,
             stacked=True,
         ),
-        lines(
+        quantiles(
             "How long a fork takes",
             "Quantiles of whole calls, worked out from the histogram.",
-            "s",
             [
                 (f"p{q * 100:g}", _quantile(q, "forktrace_fork_duration_seconds"))
                 for q in (0.5, 0.9, 0.99)
@@ -107,13 +143,13 @@ def _forks() -> list[Any]:
 
 def _why() -> list[Any]:
     # Every trigger that this kernel knows has a series; most of them never count.
-    legend, by = "{{trigger}} (anon_vma {{anon_vma}})", "trigger, anon_vma"
-    return [
+    legend, by = TRIGGER, "trigger, anon_vma"
+    triggers = [
         lines(
             "Time copying, by trigger",
-            "Seconds in a second spent in copy_page_range, by the flags that made the "
-            "kernel copy; anon_vma: none did, and only the anon_vma was the reason.",
-            "s",
+            "In copy_page_range, in percent of a CPU, by the flags that made the "
+            "kernel copy; anon_vma: none did, only the anon_vma was the reason.",
+            "percentunit",
             [(legend, f"{total('forktrace_copy_seconds_total', by)} > 0")],
             stacked=True,
         ),
@@ -126,11 +162,14 @@ def _why() -> list[Any]:
         ),
         lines(
             "Copied VMAs, by trigger",
-            "With anon_vma true, the VMA would have been copied without the flag too.",
+            "(and anon_vma): the VMA would have been copied without the flag too.",
             "ops",
             [(legend, f"{total('forktrace_copied_vmas_total', by)} > 0")],
             stacked=True,
         ),
+    ]
+    return [
+        *map(by_trigger, triggers),
         lines(
             "VMAs, by decision",
             "copy: page tables were copied; skip: left to page faults; dontcopy and "
@@ -149,9 +188,9 @@ def _who() -> list[Any]:
     return [
         ranking(
             "Time copying, by process",
-            "Seconds in a second; `other` holds all names without a series of their "
+            "In percent of a CPU; `other` holds the names without a series of their "
             "own.",
-            "s",
+            "percentunit",
             "{{comm}}",
             top("forktrace_process_copy_seconds_total"),
             link=INVESTIGATE_PROCESS,
@@ -191,14 +230,14 @@ def _waste() -> list[Any]:
             THIRD,
         ),
         lines(
-            "Time thrown away",
-            "Seconds in a second spent copying what exec then threw away.",
-            "s",
+            "Time spent on what exec threw away",
+            "Copying, in percent of a CPU.",
+            "percentunit",
             [("discarded", total("forktrace_exec_discarded_copy_seconds_total"))],
             THIRD,
         ),
         lines(
-            "Share of page tables thrown away",
+            "Page tables thrown away by exec",
             "Of the bytes copied; forks and execs are counted when they happen.",
             "percentunit",
             [("discarded", f"{thrown} / ({made} > 0)")],

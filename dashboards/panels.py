@@ -14,6 +14,7 @@ from grafana_foundation_sdk.builders import (
     prometheus,
     stat,
     table,
+    text,
     timeseries,
 )
 from grafana_foundation_sdk.builders import dashboard as build
@@ -21,7 +22,11 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as common_model
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models import heatmap as heatmap_model
+from grafana_foundation_sdk.models import text as text_model
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from dashboards.settings import OBJECTIVE_SECONDS, RUNBOOK
+from forktrace.views import palette
 
 DATASOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 HOST = 'job=~"$job",instance=~"$instance"'
@@ -99,7 +104,12 @@ def lines(
     ``link`` is where a click on one of the lines leads.
     """
     panel = timeseries.Panel().unit(unit).min(0).line_width(1)
-    panel = panel.tooltip(
+    panel = panel.legend(
+        common.VizLegendOptions()
+        .show_legend(True)
+        .display_mode(common_model.LegendDisplayMode.LIST)
+        .placement(common_model.LegendPlacement.BOTTOM)
+    ).tooltip(
         common.VizTooltipOptions()
         .mode(common_model.TooltipDisplayMode.MULTI)
         .sort(common_model.SortOrder.DESCENDING)
@@ -112,6 +122,80 @@ def lines(
     for number, (legend, expression) in enumerate(queries):
         panel = panel.with_target(_query(expression, legend, number))
     return _common(panel, title, description, width, 8)
+
+
+def quantiles(
+    title: str,
+    description: str,
+    queries: Queries,
+    width: int = HALF,
+    *,
+    link: Link | None = None,
+) -> Any:
+    """Return durations on a logarithmic axis, with a line at the objective."""
+    logarithmic = common.ScaleDistributionConfig().type(
+        common_model.ScaleDistribution.LOG
+    )
+    steps = [
+        model.Threshold(value=None, color="transparent"),
+        model.Threshold(value=OBJECTIVE_SECONDS, color="red"),
+    ]
+    thresholds = build.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE)
+    dashed = common.GraphThresholdsStyleConfig().mode(
+        common_model.GraphThresholdsStyleMode.DASHED
+    )
+    panel = lines(title, description, "s", queries, width, link=link)
+    return (
+        panel.min(0.0001)
+        .scale_distribution(logarithmic.log(10))
+        .thresholds(thresholds.steps(steps))
+        .thresholds_style(dashed)
+    )
+
+
+TRIGGER = "{{trigger}} {{anon_vma}}"
+"""Legend of a line by trigger, which ``by_trigger`` puts into words."""
+
+
+def by_trigger(panel: Any) -> Any:
+    """Name lines by trigger in words, and give each trigger its colour."""
+    for pattern, words in (
+        ("^anon_vma true$", "anon_vma"),
+        ("^(.*) true$", "$1 (and anon_vma)"),
+        ("^(.*) false$", "$1"),
+    ):
+        options = {"regex": pattern, "renamePattern": words}
+        panel = panel.with_transformation(
+            model.DataTransformerConfig(id_val="renameByRegex", options=options)
+        )
+    for name, colour in palette.TRIGGERS.items():
+        fixed = {"mode": "fixed", "fixedColor": colour}
+        panel = panel.override_by_regexp(
+            f"/^{name}( |$)/", [model.DynamicConfigValue(id_val="color", value=fixed)]
+        )
+    return panel
+
+
+def worst(title: str, description: str, unit: str, legend: str, expression: str) -> Any:
+    """Return the name of the largest of many, and how large it is."""
+    panel = (
+        stat.Panel()
+        .unit(unit)
+        .color_mode(common_model.BigValueColorMode.NONE)
+        .graph_mode(common_model.BigValueGraphMode.NONE)
+        .text_mode(common_model.BigValueTextMode.VALUE_AND_NAME)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+        .with_target(_query(f"topk(1, {expression} > 0)", legend, 0).instant())
+    )
+    return _common(panel, title, description, QUARTER, 4)
+
+
+def advice(title: str, description: str) -> Any:
+    """Return where to go from here: the runbook, and the view of one process."""
+    name, url = INVESTIGATE
+    content = f"* [{name}]({url})\n* [Runbook]({RUNBOOK})\n"
+    panel = text.Panel().mode(text_model.TextMode.MARKDOWN).content(content)
+    return _common(panel.unit("none"), title, description, QUARTER, 4)
 
 
 def figure(
@@ -226,17 +310,22 @@ def board(
     many_hosts: bool = True,
     more: Sequence[Any] = (),
     link: Link = INVESTIGATE,
+    folded: Sequence[str] = (),
 ) -> model.Dashboard:
     """Return a dashboard of rows of panels, with the variables that all have.
 
-    ``link`` is where the corner of each panel leads.
+    ``link`` is where the corner of each panel leads; rows in ``folded`` show no more
+    than their name at first.
     """
     made = (
         build.Dashboard(title)
         .uid(uid)
         .description(description)
         .tags(["forktrace", "linux"])
+        .readonly()
         .refresh("30s")
+        .annotation(_marks("Firing alerts", "red", FIRING))
+        .annotation(_marks("forktrace restarted", "blue", RESTARTED))
         .time("now-1h", "now")
         .tooltip(model.DashboardCursorSync.CROSSHAIR)
         .link(
@@ -249,7 +338,7 @@ def board(
         )
         .with_variable(
             build.DatasourceVariable("datasource")
-            .label("Prometheus")
+            .label("Data source")
             .type("prometheus")
         )
         .with_variable(
@@ -258,7 +347,7 @@ def board(
         .with_variable(
             chosen(
                 "instance",
-                "Host",
+                "Instance",
                 'label_values(forktrace_build_info{job=~"$job"}, instance)',
                 many=many_hosts,
             )
@@ -268,10 +357,35 @@ def board(
         made = made.with_variable(variable)
     numbers = count(1)
     for name, panels in rows:
-        made = made.with_row(build.Row(name).id(next(numbers)))
-        for panel in panels:
-            made = made.with_panel(panel.id(next(numbers)).links([_built(link)]))
+        row = build.Row(name).id(next(numbers))
+        whole = [panel.id(next(numbers)).links([_built(link)]) for panel in panels]
+        if name in folded:
+            for panel in whole:
+                row = row.with_panel(panel)
+            made = made.with_row(row)
+            continue
+        made = made.with_row(row)
+        for panel in whole:
+            made = made.with_panel(panel)
     return made.build()
+
+
+FIRING = f'ALERTS{{alertname=~"Forktrace.+",alertstate="firing",{HOST}}}'
+RESTARTED = (
+    f"changes(process_start_time_seconds{{{HOST}}}[$__rate_interval]) > 0 "
+    f"and on (job, instance) forktrace_build_info{{{HOST}}}"
+)
+
+
+def _marks(name: str, colour: str, expression: str) -> build.AnnotationQuery:
+    return (
+        build.AnnotationQuery()
+        .name(name)
+        .datasource(DATASOURCE)
+        .enable(True)
+        .icon_color(colour)
+        .expr(expression)
+    )
 
 
 def chosen(name: str, label: str, query: str, *, many: bool) -> build.QueryVariable:
@@ -288,10 +402,26 @@ def chosen(name: str, label: str, query: str, *, many: bool) -> build.QueryVaria
     )
     if not many:
         return variable
+    # Or "All" is a query that names ten thousand hosts.
+    variable = variable.all_value(".+")
     everything = model.VariableOption(selected=True, text="All", value="$__all")
     return variable.current(everything)
 
 
 def as_json(made: model.Dashboard) -> str:
-    """Return the JSON that Grafana reads."""
-    return json.dumps(made, cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
+    """Return the JSON that Grafana reads, and what grafana.com wants with it.
+
+    Nothing is asked at import (``__inputs``): the data source is a variable.
+    """
+    content = json.loads(json.dumps(made, cls=JSONEncoder))
+    panels = [*content["panels"]]
+    for panel in content["panels"]:
+        panels += panel.get("panels", [])
+    kinds = sorted({panel["type"] for panel in panels} - {"row"})
+    content["__inputs"] = []
+    content["__requires"] = [
+        {"type": "grafana", "id": "grafana", "name": "Grafana", "version": "11.0.0"},
+        {"type": "datasource", "id": "prometheus", "name": "Prometheus"},
+        *({"type": "panel", "id": kind, "name": kind} for kind in kinds),
+    ]
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"

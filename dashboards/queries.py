@@ -28,9 +28,17 @@ def panels(values: Mapping[str, str] = ANYTHING) -> Iterator[Query]:
     """Yield each panel's queries with Grafana's variables replaced by these."""
     for path in sorted(HERE.glob("*.json")):
         for panel in all_panels(json.loads(path.read_text())):
-            for target in panel["targets"]:
+            for target in panel.get("targets", ()):
                 expression = substituted(target["expr"], values)
                 yield Query(f"{path.stem}: {panel['title']}", expression)
+
+
+def marks(values: Mapping[str, str] = ANYTHING) -> Iterator[Query]:
+    """Yield the queries of the marks on each dashboard; they may have no answer."""
+    for path in sorted(HERE.glob("*.json")):
+        for each in json.loads(path.read_text())["annotations"]["list"]:
+            expression = substituted(each["expr"], values)
+            yield Query(f"{path.stem}: {each['name']}", expression)
 
 
 def substituted(expression: str, values: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from zlib import crc32
 
 from forktrace.model import ANON_VMA
 
-_TRIGGERS: Mapping[str, str] = {
+TRIGGERS: Mapping[str, str] = {
     ANON_VMA: "#3f86e0",
     "maybe_guard": "#dd7127",
     "uffd_wp": "#9a6fdb",
@@ -17,6 +17,7 @@ _TRIGGERS: Mapping[str, str] = {
     "uffd_rwp": "#b48a17",
     "hugetlb": "#5d9c3f",
 }
+"""Of single flags: in plots, in tables and on the dashboards."""
 # Of flags that come together, and of flags that are newer than this.
 _COMBINED = ("#5f7d1f", "#b0597c", "#4a6fb0", "#a9692b", "#3c8f96")
 PROCESSES = (
@@ -42,7 +43,7 @@ def of_trigger(name: str) -> str:
     if not name or name.startswith("("):
         return NO_TRIGGER
     return (
-        _TRIGGERS.get(name)
+        TRIGGERS.get(name)
         or _COMBINED[crc32(name.encode("utf-8", "replace")) % len(_COMBINED)]
     )
 

@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,10 @@ def _page(
         if panel["type"] == "row":
             parts.append(f'<div class="row" style="{where}">⌄ {title}</div>')
             continue
-        content = _content(panel, curves, width, tall - 34)
+        if panel["type"] == "text":
+            content = f'<div class="bar">{escape(panel["options"]["content"])}</div>'
+        else:
+            content = _content(panel, curves, width, tall - 34)
         if not content:
             empty.append(f"{dashboard['title']}: {panel['title']}")
             content = '<div class="none">No data</div>'
@@ -107,7 +111,7 @@ def _content(
     unit = panel["fieldConfig"]["defaults"]["unit"]
     by_query = [
         [
-            charts.named(_legend(target), answer)
+            _renamed(charts.named(_legend(target), answer), panel)
             for answer in curves.get(substituted(target["expr"], VALUES), ())
         ]
         for target in panel["targets"]
@@ -135,6 +139,15 @@ def _now(found: list[charts.Series]) -> list[charts.Series]:
     """Return those that an instant query would give: with a value at the end."""
     end = max(series.points[-1][0] for series in found)
     return [series for series in found if series.points[-1][0] == end]
+
+
+def _renamed(series: charts.Series, panel: dict[str, Any]) -> charts.Series:
+    for step in panel.get("transformations", ()):
+        if step["id"] == "renameByRegex":
+            words = step["options"]["renamePattern"].replace("$1", r"\1")
+            name = re.sub(step["options"]["regex"], words, series.name)
+            series = replace(series, name=name)
+    return series
 
 
 def _legend(target: dict[str, Any]) -> str:

@@ -1,0 +1,124 @@
+"""What Grafana's dashboard-linter asks of a dashboard, rule by rule, by its names."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboards.queries import HERE, all_panels
+
+PATHS = sorted(HERE.glob("*.json"))
+WHOLE_FLEET = "forktrace-fleet"
+"""Two of its panels are of the whole fleet, whichever hosts are chosen."""
+
+ONE_HOST = "forktrace-investigation"
+"""It is about one process on one host: several would be no answer."""
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path.stem)
+def path(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.param
+    return found
+
+
+@pytest.fixture
+def dashboard(path: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(path.read_text())
+    return read
+
+
+def variable(dashboard: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = (v for v in dashboard["templating"]["list"] if v["name"] == name)
+    return dict(found)
+
+
+def expressions(dashboard: dict[str, Any]) -> Iterator[str]:
+    for panel in all_panels(dashboard):
+        yield from (target["expr"] for target in panel.get("targets", ()))
+
+
+def test_template_datasource(dashboard: dict[str, Any]) -> None:
+    found = variable(dashboard, "datasource")
+    assert (found["type"], found["query"]) == ("datasource", "prometheus")
+    assert found["label"] == "Data source"
+
+
+@pytest.mark.parametrize("name", ["job", "instance"])
+def test_template_job_and_instance(
+    dashboard: dict[str, Any], path: Path, name: str
+) -> None:
+    found = variable(dashboard, name)
+    assert (found["type"], found["label"]) == ("query", name.capitalize())
+    assert found["datasource"]["uid"] == "${datasource}"
+    if (path.stem, name) != (ONE_HOST, "instance"):
+        assert (found["multi"], found["includeAll"]) == (True, True)
+        assert found["allValue"] == ".+"
+
+
+def test_template_on_time_change_reload(dashboard: dict[str, Any]) -> None:
+    queries = [v for v in dashboard["templating"]["list"] if v["type"] == "query"]
+    assert {found["refresh"] for found in queries} == {2}
+
+
+def test_panel_no_targets(dashboard: dict[str, Any]) -> None:
+    for panel in all_panels(dashboard):
+        assert panel["type"] == "text" or panel["targets"], panel["title"]
+
+
+def test_panel_title_and_description(dashboard: dict[str, Any]) -> None:
+    for panel in all_panels(dashboard):
+        assert panel["title"]
+        assert panel["description"]
+
+
+def test_target_job_and_instance(dashboard: dict[str, Any], path: Path) -> None:
+    """Each selector of a metric has the chosen jobs, and the chosen hosts."""
+    for expression in expressions(dashboard):
+        assert 'job=~"$job"' in expression
+        if path.stem != WHOLE_FLEET:
+            assert 'instance=~"$instance"' in expression
+
+
+def test_target_rate_interval(dashboard: dict[str, Any]) -> None:
+    for expression in expressions(dashboard):
+        assert set(re.findall(r"\[([^]]*)\]", expression)) <= {"$__rate_interval"}
+
+
+def test_target_counter_aggregation(dashboard: dict[str, Any]) -> None:
+    """A counter is only asked for its rate."""
+    for expression in expressions(dashboard):
+        for name in re.finditer(r"\b\w+_total\{", expression):
+            assert expression[: name.start()].endswith("rate("), expression
+
+
+def test_uneditable(dashboard: dict[str, Any]) -> None:
+    assert dashboard["editable"] is False
+
+
+def test_what_grafana_com_asks_for_is_there(dashboard: dict[str, Any]) -> None:
+    """Without it an import says "Old dashboard JSON format"."""
+    assert dashboard["__inputs"] == []
+    needed = {(each["type"], each["id"]) for each in dashboard["__requires"]}
+    kinds = {("panel", panel["type"]) for panel in all_panels(dashboard)}
+    assert needed == {("grafana", "grafana"), ("datasource", "prometheus"), *kinds}
+
+
+def test_every_line_has_its_name(dashboard: dict[str, Any]) -> None:
+    for panel in all_panels(dashboard):
+        if panel["type"] == "timeseries":
+            assert panel["options"]["legend"]["showLegend"], panel["title"]
+            assert all(target["legendFormat"] for target in panel["targets"])
+
+
+def test_time_a_second_is_a_share_of_a_processor(dashboard: dict[str, Any]) -> None:
+    """And not "8 ms"."""
+    for panel in all_panels(dashboard):
+        said = panel["description"]
+        if "percent of a CPU" in said:
+            assert panel["fieldConfig"]["defaults"]["unit"] == "percentunit"
+        assert "econds in a second" not in said
