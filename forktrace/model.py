@@ -18,9 +18,6 @@ from forktrace.fields import hex_of, number_of, rfc3339, text_of, time_of, words
 SCHEMA = 1
 """Version of every JSON object that forktrace prints."""
 
-ANON_VMA = "anon_vma"
-"""Name of the trigger when no bit of the rule was set and only an anon_vma was."""
-
 Decision = Literal["copy", "skip", "dontcopy", "wipeonfork"]
 Source = Literal["return", "branch", "rule", "proc"]
 """Who told a decision; ``proc`` are DONTCOPY and WIPEONFORK VMAs, read from /proc."""

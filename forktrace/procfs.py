@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from forktrace import bits
 from forktrace.errors import ForktraceError, Unsupported
 
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
@@ -25,38 +26,31 @@ FLAG_NAMES: Mapping[str, str] = {
     "me": "mayexec",
     "ms": "mayshare",
     "gd": "growsdown",
-    "pf": "pfnmap",
     "dw": "denywrite",
     "lo": "locked",
     "io": "io",
     "sr": "seq_read",
     "rr": "rand_read",
-    "dc": "dontcopy",
     "de": "dontexpand",
     "lf": "lockonfault",
     "ac": "account",
     "nr": "noreserve",
-    "ht": "hugetlb",
     "sf": "sync",
     "ar": "arch_1",
-    "wf": "wipeonfork",
     "dd": "dontdump",
     "bt": "arm64_bti",
     "sd": "softdirty",
-    "mm": "mixedmap",
     "hg": "hugepage",
     "nh": "nohugepage",
     "mg": "mergeable",
     "um": "uffd_missing",
-    "uw": "uffd_wp",
     "ui": "uffd_minor",
-    "ur": "uffd_rwp",
-    "gu": "maybe_guard",
     "mt": "mte",
     "ma": "mte_allowed",
     "ss": "shadow_stack",
     "sl": "sealed",
     "dp": "droppable",
+    **{bit.code: bit.name for bit in bits.ALL},
 }
 """The two-letter codes of VmFlags and the kernel's VM_ names in lower case.
 

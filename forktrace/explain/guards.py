@@ -13,8 +13,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from forktrace.bits import MAYBE_GUARD
 from forktrace.explain.pagetables import PAGE
-from forktrace.kernel.flags import MAYBE_GUARD, version_of
+from forktrace.kernel.flags import version_of
 from forktrace.kernel.rule import Rule
 from forktrace.procfs import SmapsVma
 

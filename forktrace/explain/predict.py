@@ -19,7 +19,7 @@ from forktrace.explain import guards
 from forktrace.explain.guards import Guards
 from forktrace.explain.pagetables import LEAF, MIDDLE, PAGE, TOP, PageTables
 from forktrace.explain.process import Process
-from forktrace.kinds.mapping import fixed_decision, inherited
+from forktrace.kernel import fork
 from forktrace.model import Decision, TriggerCost, VmaCounts
 from forktrace.procfs import SmapsVma
 
@@ -127,9 +127,8 @@ def forecast(
     ``rule`` is the running kernel's, or, with ``release``, that of another kernel.
     ``names`` are those of the running kernel's bits.
     """
-    bits = {names.name(bit): 1 << bit for bit in range(64)}
     fates = [
-        _decide(vma, found, rule, names, bits, process.fork_event, release)
+        _decide(vma, found, rule, names, process.fork_event, release)
         for vma, found in zip(process.vmas, process.guards)
     ]
     seen = process.seen.tables
@@ -146,34 +145,23 @@ def _decide(
     found: Guards,
     rule: Rule,
     names: FlagNames,
-    bits: dict[str, int],
     fork_event: bool | None,
     release: str | None,
 ) -> Fate:
     src, by_guard = guards.as_under(rule, release, vma, found)
     anon = True if by_guard else has_anon_vma(vma)
-    fixed = fixed_decision(src)
-    if fixed:
-        return Fate(vma, fixed, None, anon, guard_pages=found.pages)
 
-    def set_bits(fork_event: bool) -> int:
-        dst = inherited(src, fork_event=fork_event)
-        return rule.trigger_bits(_number(src, bits), _number(dst, bits))
+    def decided(*, fork_event: bool) -> fork.Fate:
+        dst = fork.inherited(src, fork_event=fork_event)
+        return fork.fate(rule, names, src, dst, anon_vma=bool(anon))
 
-    made = set_bits(bool(fork_event))
+    made = decided(fork_event=bool(fork_event))
     doubt: Doubt = ""
-    if fork_event is None and set_bits(True) != made:
+    if fork_event is None and decided(fork_event=True) != made:
         doubt = "event_fork"
-    elif not made and anon is None:
+    elif made.decision == "skip" and anon is None:
         doubt = "anon_vma"
-    if not made and not anon:
-        return Fate(vma, "skip", None, anon, doubt, guard_pages=found.pages)
-    trigger = rule.trigger_name(made, names)
-    return Fate(vma, "copy", trigger, anon, doubt, guard_pages=found.pages)
-
-
-def _number(flags: frozenset[str], bits: dict[str, int]) -> int:
-    return sum(bits.get(name, 0) for name in flags)
+    return Fate(vma, *made, anon, doubt, guard_pages=found.pages)
 
 
 def has_anon_vma(vma: SmapsVma) -> bool | None:

@@ -23,9 +23,9 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from forktrace import __version__
+from forktrace.bits import ANON_VMA
 from forktrace.exporter.processes import BoundedProcesses
 from forktrace.model import (
-    ANON_VMA,
     Decision,
     ExecDiscards,
     Histogram,

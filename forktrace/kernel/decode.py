@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from forktrace.bits import MIXEDMAP, PFNMAP
 from forktrace.errors import Unsupported
-from forktrace.kernel import fillings, flags
+from forktrace.kernel import fillings
 from forktrace.kernel.arch import Architecture, architecture
 from forktrace.kernel.branches import Flow, find_branches
 from forktrace.kernel.decision import RETURN_THUNKS, Decision, Undecodable
@@ -81,7 +82,7 @@ def decode(
     study.find_a_skip(read_text)
     bits = study.single_bits()
     # Every kernel so far copies these two; code that seems not to was misread.
-    if not {flags.PFNMAP, flags.MIXEDMAP} <= set(bits):
+    if not {PFNMAP, MIXEDMAP} <= set(bits):
         raise Undecodable("the code asks for an implausible set of flags")
     study.anon_vmas()
     # First those whose pointers lead somewhere: they show where variables lie.

@@ -9,36 +9,29 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
+
+from forktrace import bits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-PFNMAP = 10
-MAYBE_GUARD = 11
-UFFD_WP = 12
-DONTCOPY = 17
-HUGETLB = 22
-WIPEONFORK = 25
-MIXEDMAP = 28
-UFFD_RWP = 43
-"""Numbers of the bits that decide what fork does with a VMA (0 is the lowest)."""
-
 # Bits 0 to 31 have kept their place since 4.14, but for bit 11. Above, places moved
 # between releases (UFFD_MINOR alone was 37, 38 and 41), so only those are named that
-# have not: a wrong name is worse than a number.
+# have not: a wrong name is worse than a number. A dash is in bits.py or nobody's.
 _STANDARD = """
     read write exec shared mayread maywrite mayexec mayshare
-    growsdown uffd_missing pfnmap maybe_guard uffd_wp locked io seq_read
-    rand_read dontcopy dontexpand lockonfault account noreserve hugetlb sync
-    arch_1 wipeonfork dontdump softdirty mixedmap hugepage nohugepage mergeable
+    growsdown uffd_missing - - - locked io seq_read
+    rand_read - dontexpand lockonfault account noreserve - sync
+    arch_1 - dontdump softdirty - hugepage nohugepage mergeable
     high_arch_0 high_arch_1 high_arch_2 high_arch_3 high_arch_4
 """
 _NAMES: dict[int, str] = {
     **dict(enumerate(_STANDARD.split())),
     39: "allow_any_uncached",
     40: "droppable",
-    UFFD_RWP: "uffd_rwp",
+    **{bit.number: bit.name for bit in bits.ALL},
 }
 
 _ENUM_PREFIX, _ENUM_SUFFIX = "VMA_", "_BIT"
@@ -61,7 +54,7 @@ class FlagNames:
         if version_of(release) < (5, 15):
             # VM_DENYWRITE had bit 11 until 8d0920bde5eb (5.15); it was nobody's until
             # 5dba5cc2e0ff (6.19-rc1, in 6.18.37 too) made it VM_MAYBE_GUARD.
-            names[MAYBE_GUARD] = "denywrite"
+            names[bits.MAYBE_GUARD] = "denywrite"
         return cls({**names, **_from_enum(enumerators, names)})
 
     def name(self, bit: int) -> str:
@@ -71,6 +64,14 @@ class FlagNames:
     def names(self, flags: int) -> tuple[str, ...]:
         """Return the names of all bits set in ``flags``, in bit order."""
         return tuple(self.name(bit) for bit in bits_of(flags))
+
+    def flags(self, names: Iterable[str]) -> int:
+        """Return vm_flags with the bits of these names; what has none is left out."""
+        return sum(self._values.get(name, 0) for name in names)
+
+    @cached_property
+    def _values(self) -> Mapping[str, int]:
+        return {name: 1 << bit for bit, name in self.known.items()}
 
 
 def _from_enum(

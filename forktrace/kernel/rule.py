@@ -1,4 +1,4 @@
-"""The one place that knows when fork copies a VMA's page tables on this kernel.
+"""When fork copies the page tables of a VMA on this kernel, and where that is read.
 
 Every kernel decides alike (mm/memory.c, copy_page_range and vma_needs_copy): copy if
 one of some bits of vm_flags is set, else if the parent's VMA has an anon_vma. Which
@@ -27,6 +27,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from forktrace.bits import (
+    ANON_VMA,
+    COPYING,
+    HUGETLB,
+    MAYBE_GUARD,
+    MIXEDMAP,
+    PFNMAP,
+    UFFD_RWP,
+    UFFD_WP,
+)
 from forktrace.kernel import flags, text
 from forktrace.kernel.decision import (
     INSTRUMENTATION,
@@ -36,7 +46,6 @@ from forktrace.kernel.decision import (
     Side,
     Undecodable,
 )
-from forktrace.model import ANON_VMA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,16 +62,6 @@ SYMBOLS = (
     *(f"{name}*" for name in (*INSTRUMENTATION, *REPORTS)),
 )
 """What ``read_rule`` wants to have been looked up in kallsyms."""
-
-# The order in which the kernel's sources name the bits.
-_SOURCE_ORDER = (
-    flags.HUGETLB,
-    flags.PFNMAP,
-    flags.MIXEDMAP,
-    flags.UFFD_WP,
-    flags.MAYBE_GUARD,
-    flags.UFFD_RWP,
-)
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class Rule:
         return "copy if " + ", or ".join([*clauses, "src has an anon_vma"])
 
     def _listed(self, side: str, names: FlagNames) -> list[str]:
-        known = [bit for bit in _SOURCE_ORDER if bit in self.bits]
+        known = [bit.number for bit in COPYING if bit.number in self.bits]
         others = sorted(set(self.bits) - set(known))
         return [
             names.name(bit).upper() for bit in known + others if self.bits[bit] == side
@@ -198,17 +197,17 @@ def rule_of_release(release: str) -> Rule:
     The module's docstring cites the commits.
     """
     version = flags.version_of(release)
-    bits: dict[int, Side] = {flags.PFNMAP: "src", flags.MIXEDMAP: "src"}
+    bits: dict[int, Side] = {PFNMAP: "src", MIXEDMAP: "src"}
     if version < (6, 0, 0):
-        bits[flags.HUGETLB] = "src"
+        bits[HUGETLB] = "src"
     if version >= (5, 19, 0):
-        bits[flags.UFFD_WP] = "dst"
+        bits[UFFD_WP] = "dst"
     if version >= (6, 18, 37):
         side: Side = "src" if _asks_src(release) else "dst"
-        mask = (flags.PFNMAP, flags.MAYBE_GUARD, flags.UFFD_WP, flags.MIXEDMAP)
+        mask = (PFNMAP, MAYBE_GUARD, UFFD_WP, MIXEDMAP)
         bits = dict.fromkeys(mask, side)
     if version >= (7, 3, 0):
-        bits[flags.UFFD_RWP] = "dst"
+        bits[UFFD_RWP] = "dst"
     return Rule(dict(sorted(bits.items())), "table")
 
 

@@ -8,13 +8,12 @@ from types import TracebackType
 
 from forktrace import procfs
 from forktrace.errors import ForktraceError, UsageError
+from forktrace.kernel.fork import inherited, left_out
 from forktrace.kinds.ground import PAGE, Ground
 from forktrace.kinds.mapping import (
     Kind,
     Mapping,
     Skipped,
-    fixed_decision,
-    inherited,
 )
 from forktrace.kinds.recipes import RECIPES, Made, Recipe
 
@@ -116,6 +115,6 @@ def _describe(
         src=src,
         dst=inherited(src, fork_event=made.fork_event),
         anon_vma=made.anon_vma,
-        fixed=fixed_decision(src),
+        fixed=left_out(src),
         note=made.note,
     )

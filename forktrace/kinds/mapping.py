@@ -5,12 +5,10 @@ The names of bits are the kernel's VM_ names in lower case, as in ``procfs.FLAG_
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-# mm/mmap.c, dup_mmap(): VM_LOCKED_MASK is cleared in every child.
-_NEVER_INHERITED = frozenset({"locked", "lockonfault"})
+from forktrace.kernel.fork import LeftOut
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Mapping:
     src: frozenset[str]
     dst: frozenset[str]
     anon_vma: bool | None
-    fixed: Literal["dontcopy", "wipeonfork"] | None
+    fixed: LeftOut | None
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -71,28 +69,3 @@ class Mapping:
             "fixed": self.fixed,
             "note": self.note,
         }
-
-
-def fixed_decision(src: frozenset[str]) -> Literal["dontcopy", "wipeonfork"] | None:
-    """Return what dup_mmap() decides by itself, if anything.
-
-    VM_DONTCOPY gives the child no VMA at all; VM_WIPEONFORK one without its pages.
-    """
-    if "dontcopy" in src:
-        return "dontcopy"
-    return "wipeonfork" if "wipeonfork" in src else None
-
-
-def inherited(src: Iterable[str], *, fork_event: bool) -> frozenset[str]:
-    """Return the bits of the child's VMA, given its parent's.
-
-    dup_userfaultfd() clears every userfaultfd bit of the child unless the parent's
-    userfaultfd reports forks (``fork_event``).
-    """
-    src = frozenset(src)
-    if "dontcopy" in src:
-        return frozenset()
-    dst = src - _NEVER_INHERITED
-    if not fork_event:
-        dst = frozenset(name for name in dst if not name.startswith("uffd_"))
-    return dst

@@ -10,31 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from forktrace import bits
 from forktrace.kernel.flags import FlagNames
+from forktrace.kernel.fork import Fate, fate
 from forktrace.kernel.rule import Rule
 from forktrace.kinds import Mapping, Skipped
-from forktrace.model import ANON_VMA, SCHEMA, Decision, Fork, Source, Totals, Vma
+from forktrace.model import SCHEMA, Fork, Source, Totals, Vma
 from forktrace.selftest.pages import Pages
 
 # Where an event of our own may have been lost; other stages count for the whole host.
 _OUR_STAGES = ("fork_event", "vma_event", "exec_event")
 # Bits that make a difference at fork on some kernel; the rule's own come on top.
-_TELLING = {
-    *("pfnmap", "maybe_guard", "uffd_wp", "dontcopy", "hugetlb"),
-    *("wipeonfork", "mixedmap", "uffd_rwp"),
-}
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What fork has to do with a VMA; ``trigger`` is None unless it copies."""
-
-    decision: Decision
-    trigger: str | None = None
-
-    def __str__(self) -> str:
-        """Say it in words."""
-        return f"{self.decision} by {self.trigger}" if self.trigger else self.decision
+_TELLING = frozenset(bit.name for bit in bits.ALL)
 
 
 @dataclass(frozen=True)
@@ -49,7 +36,7 @@ class Finding:
     mapping: Mapping
     flags: tuple[str, ...]
     lost_flags: tuple[str, ...]
-    expected: Expected
+    expected: Fate
     recorded: Vma | None
     pages: Pages
     problems: tuple[str, ...]
@@ -132,24 +119,15 @@ class Report:
         }
 
 
-def expect(mapping: Mapping, rule: Rule, names: FlagNames) -> Expected:
+def expect(mapping: Mapping, rule: Rule, names: FlagNames) -> Fate:
     """Apply the kernel's rule to the flags that smaps tells."""
-    if mapping.fixed:
-        return Expected(mapping.fixed)
-    sides = {"src": mapping.src, "dst": mapping.dst}
-    bits = [
-        name
-        for bit in sorted(rule.bits)
-        if (name := names.name(bit)) in sides[rule.bits[bit]]
-    ]
-    if bits:
-        return Expected("copy", "+".join(bits))
-    return Expected("copy", ANON_VMA) if mapping.anon_vma else Expected("skip")
+    anon_vma = bool(mapping.anon_vma)
+    return fate(rule, names, mapping.src, mapping.dst, anon_vma=anon_vma)
 
 
 def judge(
     mapping: Mapping,
-    expected: Expected,
+    expected: Fate,
     records: Sequence[Vma | None],
     pages: Pages,
     witness: Source | None,
@@ -177,7 +155,7 @@ def judge(
     )
 
 
-def _against_rule(expected: Expected, records: Sequence[Vma | None]) -> list[str]:
+def _against_rule(expected: Fate, records: Sequence[Vma | None]) -> list[str]:
     present = [vma for vma in records if vma]
     problems = []
     if len(present) < len(records) or not records:
@@ -185,7 +163,7 @@ def _against_rule(expected: Expected, records: Sequence[Vma | None]) -> list[str
     wrong = {
         seen: None  # a dict keeps the order, once each
         for vma in present
-        if (seen := Expected(vma.decision, vma.trigger)) != expected
+        if (seen := Fate(vma.decision, vma.trigger)) != expected
     }
     if wrong:
         seen_words = ", ".join(map(str, wrong))
@@ -193,7 +171,7 @@ def _against_rule(expected: Expected, records: Sequence[Vma | None]) -> list[str
     return problems
 
 
-def _against_tables(expected: Expected, pages: Pages) -> list[str]:
+def _against_tables(expected: Fate, pages: Pages) -> list[str]:
     if pages.copied in (None, expected.decision == "copy"):
         return []
     return [

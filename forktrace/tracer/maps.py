@@ -10,10 +10,10 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from forktrace.bits import ANON_VMA
 from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import Rule
 from forktrace.model import (
-    ANON_VMA,
     Decision,
     Exec,
     ExecDiscards,

@@ -6,16 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from zlib import crc32
 
-from forktrace.model import ANON_VMA
+from forktrace import bits
 
 TRIGGERS: Mapping[str, str] = {
-    ANON_VMA: "#3f86e0",
-    "maybe_guard": "#dd7127",
-    "uffd_wp": "#9a6fdb",
-    "pfnmap": "#1d9a8a",
-    "mixedmap": "#d4549a",
-    "uffd_rwp": "#b48a17",
-    "hugetlb": "#5d9c3f",
+    bits.ANON_VMA: bits.ANON_VMA_COLOUR,
+    **{bit.name: bit.colour for bit in bits.COPYING},
 }
 """Of single flags: in plots, in tables and on the dashboards."""
 # Of flags that come together, and of flags that are newer than this.

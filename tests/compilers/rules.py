@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from forktrace.kernel.flags import (
+from forktrace.bits import (
     HUGETLB,
     MAYBE_GUARD,
     MIXEDMAP,

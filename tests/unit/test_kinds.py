@@ -13,8 +13,8 @@ import pytest
 
 from forktrace import procfs
 from forktrace.errors import UsageError
+from forktrace.kernel.fork import inherited, left_out
 from forktrace.kinds import KINDS, EveryKind, Mapping, fork_once, living_child
-from forktrace.kinds.mapping import fixed_decision, inherited
 
 MARKS = {
     "maybe_guard": {"gu"},
@@ -165,9 +165,9 @@ def test_forks_do_not_stop_with_fork_events_to_answer(every: EveryKind) -> None:
 
 
 def test_dup_mmap_decides_before_any_rule() -> None:
-    assert fixed_decision(frozenset({"read", "dontcopy", "wipeonfork"})) == "dontcopy"
-    assert fixed_decision(frozenset({"read", "wipeonfork"})) == "wipeonfork"
-    assert fixed_decision(frozenset({"read", "uffd_wp", "maybe_guard"})) is None
+    assert left_out(frozenset({"read", "dontcopy", "wipeonfork"})) == "dontcopy"
+    assert left_out(frozenset({"read", "wipeonfork"})) == "wipeonfork"
+    assert left_out(frozenset({"read", "uffd_wp", "maybe_guard"})) is None
 
 
 def test_what_a_child_inherits() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from forktrace.model import ANON_VMA
+from forktrace.bits import ANON_VMA
 from forktrace.report.study import Study
 from forktrace.views.html.costliest import costly_fork
 from forktrace.views.html.tables import group_table, trigger_table

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from forktrace.model import ANON_VMA, TriggerCost
+from forktrace.bits import ANON_VMA
+from forktrace.model import TriggerCost
 from forktrace.report.study import Group, Study
 from forktrace.text import printable
 from forktrace.views import palette

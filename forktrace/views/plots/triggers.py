@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from forktrace.model import ANON_VMA
+from forktrace.bits import ANON_VMA
 from forktrace.report.study import Study
 from forktrace.views import palette
 from forktrace.views.plots.figure import Plot, new_figure, shown

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from forktrace.kernel.flags import FlagNames
+from forktrace.kernel.fork import inherited, left_out
 from forktrace.kernel.rule import Rule
 from forktrace.kinds import KINDS, Mapping
-from forktrace.kinds.mapping import fixed_decision, inherited
 from forktrace.model import Fork, Histogram, Totals, Vma, VmaCounts
 
 NAMES = FlagNames()
@@ -31,7 +31,7 @@ def mapping(
         src=flags,
         dst=inherited(flags, fork_event=fork_event),
         anon_vma=anon_vma,
-        fixed=fixed_decision(flags),
+        fixed=left_out(flags),
     )
 
 

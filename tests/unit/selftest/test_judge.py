@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from forktrace.kernel.fork import Fate
 from forktrace.kernel.rule import Rule
 from forktrace.kinds import Mapping
 from forktrace.model import Vma
-from forktrace.selftest.judge import Expected, Finding, Report, expect, judge, overall
+from forktrace.selftest.judge import Finding, Report, expect, judge, overall
 from forktrace.selftest.pages import Pages
 from tests.unit.selftest.samples import (
     NAMES,
@@ -56,32 +57,32 @@ def report(*findings: Finding, problems: tuple[str, ...] = ()) -> Report:
 @pytest.mark.parametrize(
     ("subject", "rule", "expected"),
     [
-        (SHMEM, RULE_7_3, Expected("skip")),
-        (mapping("anon", anon_vma=True), RULE_7_3, Expected("copy", "anon_vma")),
-        (GUARD, RULE_7_3, Expected("copy", "maybe_guard")),
-        (UFFD, RULE_7_3, Expected("skip")),
-        (UFFD, RULE_6_19_RC1, Expected("copy", "uffd_wp")),
-        (UFFD_EVENT, RULE_7_3, Expected("copy", "uffd_wp")),
+        (SHMEM, RULE_7_3, Fate("skip")),
+        (mapping("anon", anon_vma=True), RULE_7_3, Fate("copy", "anon_vma")),
+        (GUARD, RULE_7_3, Fate("copy", "maybe_guard")),
+        (UFFD, RULE_7_3, Fate("skip")),
+        (UFFD, RULE_6_19_RC1, Fate("copy", "uffd_wp")),
+        (UFFD_EVENT, RULE_7_3, Fate("copy", "uffd_wp")),
         (
             mapping("vvar", "mixedmap", "pfnmap"),
             RULE_7_3,
-            Expected("copy", "pfnmap+mixedmap"),
+            Fate("copy", "pfnmap+mixedmap"),
         ),
         (
             mapping("dontfork", "dontcopy", anon_vma=True),
             RULE_7_3,
-            Expected("dontcopy"),
+            Fate("dontcopy"),
         ),
         (
             mapping("wipeonfork", "wipeonfork", anon_vma=True),
             RULE_7_3,
-            Expected("wipeonfork"),
+            Fate("wipeonfork"),
         ),
     ],
     ids=lambda value: getattr(getattr(value, "kind", None), "name", None),
 )
 def test_the_rule_is_applied_to_the_flags_of_the_vma_it_asks(
-    subject: Mapping, rule: Rule, expected: Expected
+    subject: Mapping, rule: Rule, expected: Fate
 ) -> None:
     assert expect(subject, rule, NAMES) == expected
 
