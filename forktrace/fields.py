@@ -49,7 +49,7 @@ def hex_of(record: Mapping[str, Any], key: str) -> int:
     """Return an address or flags written in hex, or raise ValueError."""
     value = int(text_of(record, key), 16)
     if not 0 <= value < _BEYOND:
-        raise ValueError(f"{key} is no number of 64 bits: {record[key]:.40}")
+        raise ValueError(f"{key} is no number of 64 bits: {record[key]!r:.40}")
     return value
 
 
@@ -59,7 +59,7 @@ def text_of(record: Mapping[str, Any], key: str) -> str:
     if type(value) is not str:
         raise ValueError(f"{key} is no text: {value!r:.40}")
     if len(value) > _LONGEST_TEXT:
-        raise ValueError(f"{key} is too long: {value:.40}")
+        raise ValueError(f"{key} is too long: {value!r:.40}")
     return value
 
 
@@ -83,7 +83,7 @@ def time_of(record: Mapping[str, Any]) -> int:
         or said[-1] != "Z"
         or not (digits.isascii() and len(digits) == 9)
     ):
-        raise ValueError(f"time is not in RFC 3339 with nanoseconds: {said:.40}")
+        raise ValueError(f"time is not in RFC 3339 with nanoseconds: {said!r:.40}")
     return _seconds(said[:19]) * 1_000_000_000 + int(digits)
 
 
@@ -93,5 +93,5 @@ def _seconds(said: str) -> int:
     moment = datetime.strptime(f"{said}+0000", "%Y-%m-%dT%H:%M:%S%z")
     seconds = (moment - _EPOCH) // timedelta(seconds=1)
     if seconds < 0:
-        raise ValueError(f"time is before 1970: {said}")
+        raise ValueError(f"time is before 1970: {said!r}")
     return seconds
