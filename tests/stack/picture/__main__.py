@@ -80,10 +80,13 @@ def _page(
         where = f"left:{left}px;top:{top}px;width:{width}px;height:{tall}px"
         title = escape(panel["title"])
         if panel["type"] == "row":
-            parts.append(f'<div class="row" style="{where}">⌄ {title}</div>')
+            mark = "▸" if panel["collapsed"] else "⌄"
+            parts.append(f'<div class="row" style="{where}">{mark} {title}</div>')
             continue
         if panel["type"] == "text":
-            content = f'<div class="bar">{escape(panel["options"]["content"])}</div>'
+            links = re.findall(r"\[(.*?)\]", panel["options"]["content"])
+            items = "".join(f"<li>{escape(link)}</li>" for link in links)
+            content = f"<ul>{items}</ul>"
         else:
             content = _content(panel, curves, width, tall - 34)
         if not content:
@@ -125,9 +128,11 @@ def _content(
         stacked = custom.get("stacking", {}).get("mode") == "normal"
         return charts.lines(found, unit, width, height, stacked=stacked)
     if kind == "stat":
-        steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        steps = panel["fieldConfig"]["defaults"].get("thresholds", {}).get("steps", ())
         bad = [step["value"] for step in steps if step["color"] == "red"]
-        return charts.figure(found[0], unit, bad[0] if bad else None, width)
+        named = panel["options"]["textMode"] == "value_and_name"
+        limit = bad[0] if bad else None
+        return charts.figure(found[0], unit, limit, width, named=named)
     if kind == "heatmap":
         return charts.heatmap(found, width, height)
     if kind == "table":
@@ -147,6 +152,10 @@ def _renamed(series: charts.Series, panel: dict[str, Any]) -> charts.Series:
             words = step["options"]["renamePattern"].replace("$1", r"\1")
             name = re.sub(step["options"]["regex"], words, series.name)
             series = replace(series, name=name)
+    for override in panel["fieldConfig"]["overrides"]:
+        pattern, (what, *_) = override["matcher"]["options"], override["properties"]
+        if what["id"] == "color" and re.search(pattern.strip("/"), series.name):
+            series = replace(series, colour=what["value"]["fixedColor"])
     return series
 
 

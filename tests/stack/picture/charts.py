@@ -25,6 +25,7 @@ class Series:
     name: str
     labels: dict[str, str]
     points: list[tuple[float, float]]
+    colour: str | None = None
 
     @property
     def last(self) -> float:
@@ -53,7 +54,7 @@ def lines(
     scale = _Scale(times[0], times[-1], top, width, plot)
     parts = [_axes(scale, unit)]
     for number, points in reversed(list(enumerate(drawn))):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = found[number].colour or COLOURS[number % len(COLOURS)]
         path = scale.path(points)
         if stacked and path:
             area = f"{path} L{scale.x(points[-1][0]):.1f},{plot} L{LEFT},{plot} Z"
@@ -61,7 +62,7 @@ def lines(
         parts.append(f'<path d="{path}" stroke="{colour}" fill="none"/>')
     for number, each in enumerate(shown_names):
         y = plot + BOTTOM + LEGEND_LINE * (number + 1) - 2
-        colour = COLOURS[number % len(COLOURS)]
+        colour = each.colour or COLOURS[number % len(COLOURS)]
         more = len(found) - len(shown_names) if each is shown_names[-1] else 0
         name = f"{each.name}   {shown(each.last, unit)}" + (
             f" … {more} more" * (more > 0)
@@ -139,8 +140,10 @@ def _ticks(top: float, unit: str) -> list[float]:
     return [step * number for number in range(int(0.95 * top / step) + 1)]
 
 
-def figure(found: Series, unit: str, bad_from: float | None, width: int) -> str:
-    """Return one number, and its course behind it."""
+def figure(
+    found: Series, unit: str, bad_from: float | None, width: int, *, named: bool = False
+) -> str:
+    """Return one number, its name above it if wanted, and its course behind it."""
     bad = bad_from is not None and found.last >= bad_from
     colour = COLOURS[4 if bad else 0]
     values = [value for _, value in found.points if math.isfinite(value)]
@@ -153,8 +156,10 @@ def figure(found: Series, unit: str, bad_from: float | None, width: int) -> str:
         if math.isfinite(value)
     )
     area = f'<path d="M0,34 {line} L{width},34 Z" fill="{colour}" opacity=".25"/>'
+    name = f'<div style="text-align:center">{escape(found.name)}</div>' * named
     return (
-        f'<div class="figure" style="color:{colour}">{shown(found.last, unit)}</div>'
+        f'{name}<div class="figure" style="color:{colour}">'
+        f"{shown(found.last, unit)}</div>"
         f'<svg width="{width}" height="34">{area}</svg>'
     )
 
