@@ -16,7 +16,7 @@ from dashboards.panels import (
     quantiles,
     ranking,
 )
-from dashboards.settings import OBJECTIVE_SECONDS
+from dashboards.settings import OBJECTIVE, OBJECTIVE_SECONDS
 
 UID = "forktrace-fleet"
 INFO = f"forktrace_kernel_info{{{HOST}}}"
@@ -63,7 +63,7 @@ def _now() -> list[Any]:
         ),
         figure(
             "Slow hosts",
-            "Hosts whose 99th percentile is over 100 ms.",
+            f"Hosts whose 99th percentile is over {OBJECTIVE}.",
             "short",
             f"count({P99} > {OBJECTIVE_SECONDS}) or vector(0)",
             bad_from=1,
@@ -84,7 +84,7 @@ def _hosts() -> list[Any]:
     return [
         hosts(
             "Hosts, the slowest first",
-            "Over the last five minutes. Slow: share of forks over 100 ms.",
+            f"Over the last five minutes. Slow: share of forks over {OBJECTIVE}.",
             [
                 (
                     "forks",

@@ -19,6 +19,7 @@ from dashboards.panels import (
     lines,
     quantiles,
 )
+from dashboards.settings import OBJECTIVE_SECONDS
 
 UID = "forktrace-investigation"
 COMM = 'comm=~"$comm"'
@@ -62,7 +63,7 @@ def _process() -> list[Any]:
             "Mean time in copy_page_range.",
             "s",
             f"{copying} / ({forks} > 0)",
-            bad_from=0.1,
+            bad_from=OBJECTIVE_SECONDS,
         ),
         figure(
             "Page tables, a fork",

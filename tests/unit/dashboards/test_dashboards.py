@@ -29,6 +29,7 @@ from dashboards.queries import (
 from dashboards.settings import RUNBOOK
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
 from forktrace.model import ProcessCost
+from forktrace.tracer.layout import BUCKET_BOUNDS_NS
 from tests.unit.exporter.samples import INFO, totals
 
 DASHBOARDS = sorted(HERE.glob("*.json"))
@@ -177,6 +178,12 @@ def test_an_alert_says_what_to_do(alert: dict[str, Any]) -> None:
     assert anchor == alert["alert"].lower()
     assert alert["labels"]["severity"] in ("critical", "warning", "info")
     assert {"summary", "description"} <= alert["annotations"].keys()
+
+
+def test_the_objective_is_a_bound_of_the_histogram_as_it_is_written_there() -> None:
+    expressions = " ".join(query.expression for query in rules())
+    exported_bounds = {str(bound / 1e9) for bound in BUCKET_BOUNDS_NS}
+    assert set(re.findall(r'le="([^"]*)"', expressions)) <= exported_bounds
 
 
 @pytest.mark.parametrize("kind", ["check", "test"])
