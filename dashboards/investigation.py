@@ -1,4 +1,4 @@
-"""One host and one process name: what its forks cost, beside all forks of the host."""
+"""One process name: what its forks cost, beside all forks of its hosts."""
 
 from __future__ import annotations
 
@@ -30,21 +30,20 @@ def _own(metric: str) -> str:
 
 
 def dashboard() -> Any:
-    """Return the view of one host and one process."""
+    """Return the view of one process."""
     comm = chosen(
         "comm",
         "Process",
         f"label_values(forktrace_process_forks_total{{{HOST}}}, comm)",
         many=False,
     )
-    rows = [("The process", _process()), ("Its host", _host())]
+    rows = [("The process", _process()), ("Its hosts", _host())]
     return board(
         UID,
         "forktrace: investigation",
-        "Why does this process fork slowly on this host? Durations are of all forks of "
-        "the host, for a histogram by process would be too many series.",
+        "Why does this process fork slowly on these hosts? Durations are of all their "
+        "forks, for a histogram by process would be too many series.",
         rows,
-        many_hosts=False,
         more=[comm],
         link=OVERVIEW,
     )
@@ -72,26 +71,26 @@ def _process() -> list[Any]:
             f"{tables} / ({forks} > 0)",
         ),
         figure(
-            "Share of the host",
-            "Of all time that the host spends copying page tables in fork.",
+            "Share of its hosts",
+            "Of all time that the hosts spend copying page tables in fork.",
             "percentunit",
             f"{copying} / ({total('forktrace_copy_seconds_total')} > 0)",
         ),
         lines(
             "Forks",
-            "Of this process and of the host.",
+            "Of this process and of all on its hosts.",
             "ops",
-            [("$comm", forks), ("host", total("forktrace_forks_total"))],
+            [("$comm", forks), ("all", total("forktrace_forks_total"))],
             THIRD,
         ),
         lines(
             "Copying, a fork",
-            "Mean time in copy_page_range, of this process and of the host.",
+            "Mean time in copy_page_range, of this process and of all on its hosts.",
             "s",
             [
                 ("$comm", f"{copying} / ({forks} > 0)"),
                 (
-                    "host",
+                    "all",
                     f"{total('forktrace_copy_seconds_total')} / "
                     f"({total('forktrace_forks_total')} > 0)",
                 ),
@@ -113,7 +112,7 @@ def _host() -> list[Any]:
     durations = [
         histogram(
             "Forks by duration",
-            "How many forks in a second took how long, on this host.",
+            "How many forks in a second took how long, on these hosts.",
             f"sum by (le) (rate({BUCKETS}))",
         ),
         quantiles(

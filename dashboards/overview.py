@@ -9,6 +9,7 @@ from dashboards.panels import (
     HOST,
     INVESTIGATE_LINE,
     INVESTIGATE_PROCESS,
+    OURS,
     THIRD,
     TRIGGER,
     advice,
@@ -64,6 +65,7 @@ def _worst() -> list[Any]:
             "s",
             "{{instance}}",
             f"histogram_quantile(0.99, {by_host})",
+            link=INVESTIGATE_LINE,
         ),
         worst(
             "Costliest process",
@@ -71,6 +73,7 @@ def _worst() -> list[Any]:
             "percentunit",
             "{{comm}}",
             total("forktrace_process_copy_seconds_total", "comm"),
+            link=INVESTIGATE_PROCESS,
         ),
         worst(
             "Costliest trigger",
@@ -247,6 +250,8 @@ def _waste() -> list[Any]:
 
 
 def _trust() -> list[Any]:
+    cpu = f"rate(process_cpu_seconds_total{{{HOST}}}{RATE})"
+    memory = f"process_resident_memory_bytes{{{HOST}}}"
     return [
         lines(
             "Decisions checked",
@@ -279,15 +284,15 @@ def _trust() -> list[Any]:
                     f"{total('forktrace_probe_seconds_total')} / "
                     f"({total('forktrace_fork_duration_seconds_sum')} > 0)",
                 ),
-                ("daemon, of a CPU", total("process_cpu_seconds_total")),
+                ("daemon, of a CPU", f"sum({cpu} and {OURS})"),
             ],
             THIRD,
         ),
         lines(
             "The daemon's memory",
-            "Resident memory of each host's forktrace.",
+            "Resident memory of forktrace on the ten hosts where it has most.",
             "bytes",
-            [("{{instance}}", f"process_resident_memory_bytes{{{HOST}}}")],
+            [("{{instance}}", f"topk(10, {memory} and {OURS})")],
             HALF,
             link=INVESTIGATE_LINE,
         ),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from itertools import count
+import re
+from collections.abc import Iterator, Sequence
+from itertools import combinations, count, groupby
 from typing import Any
 
 from grafana_foundation_sdk.builders import (
@@ -26,6 +27,7 @@ from grafana_foundation_sdk.models import text as text_model
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from dashboards.settings import OBJECTIVE_SECONDS, RUNBOOK
+from forktrace import bits
 from forktrace.views import palette
 
 DATASOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -168,15 +170,32 @@ def by_trigger(panel: Any) -> Any:
         panel = panel.with_transformation(
             model.DataTransformerConfig(id_val="renameByRegex", options=options)
         )
-    for name, colour in palette.TRIGGERS.items():
+    for colour, pattern in _coloured():
         fixed = {"mode": "fixed", "fixedColor": colour}
         panel = panel.override_by_regexp(
-            f"/^{name}( |$)/", [model.DynamicConfigValue(id_val="color", value=fixed)]
+            pattern, [model.DynamicConfigValue(id_val="color", value=fixed)]
         )
     return panel
 
 
-def worst(title: str, description: str, unit: str, legend: str, expression: str) -> Any:
+def _coloured() -> Iterator[tuple[str, str]]:
+    """Yield each colour that reports use, and what names it is for."""
+    flags = [bit.name for bit in sorted(bits.COPYING)]
+    names = [bits.ANON_VMA, *flags, *map("+".join, combinations(flags, 2))]
+    ordered = sorted(names, key=palette.of_trigger)
+    for colour, same in groupby(ordered, palette.of_trigger):
+        yield colour, f"/^({'|'.join(map(re.escape, same))})( |$)/"
+
+
+def worst(
+    title: str,
+    description: str,
+    unit: str,
+    legend: str,
+    expression: str,
+    *,
+    link: Link | None = None,
+) -> Any:
     """Return the name of the largest of many, and how large it is."""
     panel = (
         stat.Panel()
@@ -186,7 +205,10 @@ def worst(title: str, description: str, unit: str, legend: str, expression: str)
         .text_mode(common_model.BigValueTextMode.VALUE_AND_NAME)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .with_target(_query(f"topk(1, {expression} > 0)", legend, 0).instant())
+        .no_value("none")
     )
+    if link:
+        panel = panel.data_links([_built(link)])
     return _common(panel, title, description, QUARTER, 4)
 
 
@@ -307,7 +329,6 @@ def board(
     description: str,
     rows: Sequence[tuple[str, Sequence[Any]]],
     *,
-    many_hosts: bool = True,
     more: Sequence[Any] = (),
     link: Link = INVESTIGATE,
     folded: Sequence[str] = (),
@@ -349,7 +370,7 @@ def board(
                 "instance",
                 "Instance",
                 'label_values(forktrace_build_info{job=~"$job"}, instance)',
-                many=many_hosts,
+                many=True,
             )
         )
     )
@@ -370,10 +391,12 @@ def board(
     return made.build()
 
 
+OURS = f"on (job, instance) forktrace_build_info{{{HOST}}}"
+"""What is left of ``process_*``: other programs of the same job have those too."""
+
 FIRING = f'ALERTS{{alertname=~"Forktrace.+",alertstate="firing",{HOST}}}'
 RESTARTED = (
-    f"changes(process_start_time_seconds{{{HOST}}}[$__rate_interval]) > 0 "
-    f"and on (job, instance) forktrace_build_info{{{HOST}}}"
+    f"changes(process_start_time_seconds{{{HOST}}}[$__rate_interval]) > 0 and {OURS}"
 )
 
 
