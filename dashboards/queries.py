@@ -41,6 +41,19 @@ def marks(values: Mapping[str, str] = ANYTHING) -> Iterator[Query]:
             yield Query(f"{path.stem}: {each['name']}", expression)
 
 
+LABEL_VALUES = re.compile(r"label_values\((.+), (\w+)\)")
+"""What a variable asks for: a selector, and the label whose values it offers."""
+
+
+def choices(values: Mapping[str, str] = ANYTHING) -> Iterator[Query]:
+    """Yield the selectors that each dashboard's variables take their values from."""
+    for path in sorted(HERE.glob("*.json")):
+        for each in json.loads(path.read_text())["templating"]["list"]:
+            if found := LABEL_VALUES.fullmatch(each["query"]):
+                expression = substituted(found[1], values)
+                yield Query(f"{path.stem}: {each['name']}", expression)
+
+
 def substituted(expression: str, values: Mapping[str, str]) -> str:
     """Return an expression with Grafana's variables replaced by these."""
     return re.sub(r"\$(\w+)", lambda found: values[found[1]], expression)

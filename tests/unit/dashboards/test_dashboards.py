@@ -22,14 +22,17 @@ from dashboards.queries import (
     Query,
     all_panels,
     all_rules,
+    choices,
     marks,
     panels,
     rules,
 )
 from dashboards.settings import RUNBOOK
+from forktrace.bits import ANON_VMA
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
 from forktrace.model import ProcessCost
 from forktrace.tracer.layout import BUCKET_BOUNDS_NS
+from forktrace.views import palette
 from tests.unit.exporter.samples import INFO, totals
 
 DASHBOARDS = sorted(HERE.glob("*.json"))
@@ -38,7 +41,7 @@ PANELS = [
     for path in DASHBOARDS
     for panel in all_panels(json.loads(path.read_text()))
 ]
-QUERIES = [*panels(), *marks(), *rules()]
+QUERIES = [*panels(), *marks(), *choices(), *rules()]
 NAME = re.compile(
     r"\b(?:\w+:)?(?:(?:forktrace|process)_\w+(?::\w+)?|forktrace:\w+(?::\w+)?)"
 )
@@ -128,6 +131,23 @@ def test_a_tables_queries_merge_into_one_row_a_host(panel: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("panel", PANELS)
+@pytest.mark.parametrize("name", [ANON_VMA, "uffd_wp", "pfnmap+mixedmap"])
+def test_a_trigger_has_the_colour_that_reports_give_it(
+    panel: dict[str, Any], name: str
+) -> None:
+    if not panel["title"].endswith("by trigger"):
+        return
+    overrides = panel["fieldConfig"]["overrides"]
+    for shown in (name, f"{name} (and anon_vma)"):
+        (colour,) = (
+            each["properties"][0]["value"]["fixedColor"]
+            for each in overrides
+            if re.search(each["matcher"]["options"].strip("/"), shown)
+        )
+        assert colour == palette.of_trigger(name)
+
+
+@pytest.mark.parametrize("panel", PANELS)
 def test_links_lead_to_dashboards_that_exist(panel: dict[str, Any]) -> None:
     overrides = panel["fieldConfig"]["overrides"]
     more = [each["value"] for one in overrides for each in one["properties"]]
@@ -167,6 +187,28 @@ def test_a_query_sorts_by_labels_that_exist(query: Query) -> None:
     known = {"job", "instance", "le"}.union(*exported().values())
     for group in re.findall(r"\b(?:by|on|group_left) ?\(([^)]*)\)", query.expression):
         assert {label.strip() for label in group.split(",")} <= known
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.where)
+def test_a_query_matches_by_labels_that_its_metric_has(query: Query) -> None:
+    """What rules record has their labels; two metrics are not ours."""
+    theirs = {
+        "ALERTS": {"alertname", "alertstate"},
+        "node_textfile_mtime_seconds": {"file"},
+    }
+    for name, matchers in re.findall(r"\b([\w:]+)\{([^}]*)\}", query.expression):
+        known = {"job", "instance"} | theirs.get(name, exported().get(name, set()))
+        assert set(re.findall(r"(\w+)(?:=|!)", matchers)) <= known, (name, matchers)
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_legend_names_labels_that_the_answer_has(panel: dict[str, Any]) -> None:
+    for target in panel.get("targets", ()):
+        kept = re.findall(r"\bby \(([^)]*)\)", target["expr"])
+        labels = {label.strip() for group in kept for label in group.split(",")}
+        labels |= set() if kept else {"instance"}
+        wanted = set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", "")))
+        assert wanted <= labels, target
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
