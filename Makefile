@@ -21,7 +21,8 @@ check: .venv/ready-test  ## format, lint, types, unit tests: under a minute
 	@$(PYTHON) -m pytest tests/unit -n 2 --dist loadgroup
 
 live: .venv/ready-test  ## tests on real kernels, each booted in a virtual machine
-	@$(PYTHON) -m pytest tests/live --ignore tests/live/guest -n 2 --dist loadgroup -v
+	@$(PYTHON) -m pytest tests/live --ignore tests/live/guest -n 2 --dist loadgroup \
+		--no-loadscope-reorder -v
 
 test-matrix: check  ## the same on every kernel there is; prints the README's table
 	@FORKTRACE_KERNELS=all $(PYTHON) -m pytest tests/live/test_kernels.py -n 2 -v
