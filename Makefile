@@ -50,6 +50,7 @@ compilers: .venv/ready-test  ## what each compiler makes of a thousand decisions
 	@nice -n 10 $(PYTHON) -m tests.compilers
 
 compilers-short: .venv/ready-test  ## of them one in so many, always the same ones
+	@nice -n 10 $(PYTHON) -m pytest tests/compilers -q
 	@nice -n 10 $(PYTHON) -m tests.compilers --share $(COMPILERS_SHARE)
 
 fleet: .venv/ready-test  ## what many hosts cost a Prometheus: measured, and extrapolated

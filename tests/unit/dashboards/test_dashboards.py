@@ -47,6 +47,11 @@ NAME = re.compile(
 )
 NOT_OURS = re.compile(r"\b(?:node_textfile_mtime_seconds|ALERTS)\{|\bvector\(")
 ALERTS = [rule for rule in all_rules() if "alert" in rule]
+RULE_TESTS = [
+    case
+    for path in sorted((HERE / "rules/tests").glob("*.yml"))
+    for case in yaml.safe_load(path.read_text())["tests"]
+]
 
 
 def exported() -> dict[str, set[str]]:
@@ -241,13 +246,13 @@ def test_promtool_finds_the_rules_good(kind: str) -> None:
 
 
 def test_every_alert_has_a_test() -> None:
-    tests = (HERE / "rules/tests/forktrace.test.yml").read_text()
     names = {alert["alert"] for alert in ALERTS}
-    assert names == set(re.findall(r"alertname: (\w+)", tests))
+    assert names == {
+        one["alertname"] for case in RULE_TESTS for one in case["alert_rule_test"]
+    }
 
 
 def test_every_alert_is_seen_to_come_and_to_go() -> None:
-    cases = yaml.safe_load((HERE / "rules/tests/forktrace.test.yml").read_text())
     for name in {alert["alert"] for alert in ALERTS}:
         seen = [
             [
@@ -255,7 +260,7 @@ def test_every_alert_is_seen_to_come_and_to_go() -> None:
                 for one in case["alert_rule_test"]
                 if one["alertname"] == name
             ]
-            for case in cases["tests"]
+            for case in RULE_TESTS
         ]
         assert any((True, False) in zip(came, came[1:]) for came in seen), (
             f"{name} never resolves"

@@ -73,7 +73,7 @@ def test_plotly_is_inside(study: Study) -> None:
 @pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
 @pytest.mark.parametrize(
     ("kind", "theme"),
-    [("study", "light"), ("study", "dark"), ("evil", "light"), ("many", "dark")],
+    [("study", "light"), ("evil", "light"), ("many", "dark")],
 )
 def test_a_browser_draws_it_without_complaint(
     tmp_path: Path, theme: str, kind: str, request: pytest.FixtureRequest
