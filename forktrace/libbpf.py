@@ -12,11 +12,11 @@ import mmap
 import os
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from forktrace.errors import Unsupported
 
-_Info = TypeVar("_Info", bound=ctypes.Structure)
 _NAMES = ("libbpf.so.1", "libbpf.so.0")
 
 
@@ -80,7 +80,7 @@ class MappedArray:
         """Map all elements, each a ``value``."""
         self._value = value
         self._size = ctypes.sizeof(value)
-        self.entries = map_info(fd).max_entries
+        self.entries = MapShape.of(fd).max_entries
         self._memory = mmap.mmap(fd, self._size * self.entries)
 
     def read(self, index: int = 0) -> Any:
@@ -106,22 +106,25 @@ class MappedArray:
         self._memory.close()
 
 
-class MapInfo(ctypes.Structure):
-    """The first members of ``struct bpf_map_info``."""
+class MapShape(NamedTuple):
+    """What a map is made of; sizes in bytes, the rest as in ``union bpf_attr``."""
 
-    _fields_ = (
-        ("type", ctypes.c_uint32),
-        ("id", ctypes.c_uint32),
-        ("key_size", ctypes.c_uint32),
-        ("value_size", ctypes.c_uint32),
-        ("max_entries", ctypes.c_uint32),
-        ("map_flags", ctypes.c_uint32),
-    )
+    map_type: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    map_flags: int = 0
+
+    @classmethod
+    def of(cls, fd: int) -> MapShape:
+        """Return the shape of a map that is there."""
+        found = _fields(Path(f"/proc/self/fdinfo/{fd}").read_text())
+        return cls(*(int(found[name], 0) for name in cls._fields))
 
 
-def map_info(fd: int) -> MapInfo:
-    """Return type and sizes of a map."""
-    return _info(fd, MapInfo())
+def _fields(fdinfo: str) -> dict[str, str]:
+    """Return what the kernel tells of a descriptor, by name."""
+    return dict(line.split(":", 1) for line in fdinfo.splitlines())
 
 
 class ProgramInfo(NamedTuple):
@@ -151,20 +154,12 @@ class Program:
 
     def info(self) -> ProgramInfo:
         """Return what the kernel has counted up to now."""
-        lines = os.pread(self._fdinfo, 4096, 0).decode().splitlines()
-        found = dict(line.split(":", 1) for line in lines)
+        found = _fields(os.pread(self._fdinfo, 4096, 0).decode())
         return ProgramInfo(*(int(found.get(name, 0)) for name in ProgramInfo._fields))
 
     def close(self) -> None:
         """Close what was opened, not the program."""
         os.close(self._fdinfo)
-
-
-def _info(fd: int, info: _Info) -> _Info:
-    """Have the kernel fill in as much of ``info`` as it knows."""
-    size = ctypes.c_uint32(ctypes.sizeof(info))
-    _call("bpf_obj_get_info_by_fd", fd, ctypes.byref(info), ctypes.byref(size))
-    return info
 
 
 def enable_statistics() -> int:

@@ -106,7 +106,7 @@ def _load(
     sizes = dict.fromkeys(_MAPS) | {"events": ring_bytes}
     loaded = program.load(text, hooks, sizes, btf)
     for name, size in layout.value_sizes().items():
-        found = libbpf.map_info(loaded.maps[name]).value_size
+        found = libbpf.MapShape.of(loaded.maps[name]).value_size
         if found != size:
             loaded.close()
             raise ForktraceError(

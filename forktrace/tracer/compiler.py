@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from forktrace.errors import ForktraceError, Unsupported
-from forktrace.tracer.objects import Code, Compiled, MapShape
+from forktrace.libbpf import MapShape
+from forktrace.tracer.objects import Code, Compiled
 
 _HERE = Path(__file__).resolve()
 

@@ -17,7 +17,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from forktrace.tracer.objects import Code, Compiled, MapShape
+from forktrace.libbpf import MapShape
+from forktrace.tracer.objects import Code, Compiled
 
 _FOLDER = "/var/cache/forktrace"
 _MOST = 8

@@ -18,11 +18,10 @@ from forktrace.errors import Unsupported
 from forktrace.kernel.abi import Abi, abi
 from forktrace.kernel.symbols import Symbol
 from forktrace.kernel.text import Text, Unreadable, read_kcore
-from forktrace.libbpf import MappedArray
+from forktrace.libbpf import MappedArray, MapShape
 from forktrace.tracer.attach import SET_BPF, Place, open_kprobe
 from forktrace.tracer.objects import (
     KPROBE,
-    MapShape,
     create_map,
     load_program,
     unlimit_locked_memory,

@@ -12,10 +12,9 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from forktrace.kernel.abi import syscall
-from forktrace.libbpf import map_info
+from forktrace.libbpf import MapShape
 
 # include/uapi/linux/bpf.h
 _MAP_CREATE, _PROG_LOAD = 0, 5
@@ -29,25 +28,6 @@ _ATTRIBUTES = 128
 _NAME = 15
 _LOG_BYTES = 1 << 20
 _TRIES = 5
-
-
-class MapShape(NamedTuple):
-    """What a map is made of; sizes in bytes, the rest as in ``union bpf_attr``."""
-
-    type: int
-    key_size: int
-    value_size: int
-    max_entries: int
-    flags: int = 0
-
-    @classmethod
-    def of(cls, fd: int) -> MapShape:
-        """Return the shape of a map that is there."""
-        info = map_info(fd)
-        return cls(
-            *(info.type, info.key_size, info.value_size),
-            *(info.max_entries, info.map_flags),
-        )
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from forktrace.libbpf import MapShape
 from forktrace.tracer import kept
-from forktrace.tracer.objects import Code, Compiled, MapShape
+from forktrace.tracer.objects import Code, Compiled
 
 INPUTS = ("int x;", "a header", "Linux-7.3", "17")
 COMPILED = Compiled(
