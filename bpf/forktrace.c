@@ -42,8 +42,9 @@
 #define MAX_ERRNO 4095
 #define PROBES 8 /* places where a thread's slot may lie */
 #define SLOTLESS 8192
-#define COMMS 2048 /* a power of two */
-#define COMM_PROBES 8
+#define COSTS 2048 /* a power of two */
+#define COST_PROBES 8
+#define CGROUP_NAME 128
 #define CHOICES 16
 
 enum lost { LOST_FORK_SLOT, LOST_FORK_ENTRY, LOST_FORK_CHILD, LOST_FORK_OUTCOME,
@@ -53,6 +54,7 @@ enum lost { LOST_FORK_SLOT, LOST_FORK_ENTRY, LOST_FORK_CHILD, LOST_FORK_OUTCOME,
 enum way { BY_FENTRY, BY_KPROBE, WAYS };
 enum source { BY_RULE, BY_RETURN, BY_BRANCH, SOURCES };
 enum verdict { UNSEEN, SKIP, COPY };
+enum whose { BY_COMM, BY_CGROUP, WHOSE };
 enum event_type { FORK_EVENT = 1, VMA_EVENT = 2, EXEC_EVENT = 3 };
 
 /* What the copies of one (trigger, anon_vma) cost. Row 2n holds the trigger whose
@@ -180,16 +182,28 @@ struct config {
 	u32 way; /* enum way */
 };
 
-/* What the forks of the processes of one name cost. */
-struct comm_cost {
-	char comm[16];
+/* What the forks of the processes of one name, or of one cgroup, cost. */
+struct cost {
+	u64 key[2]; /* the name, or the cgroup's id */
 	u64 taken;
+	u64 turn; /* how often user space gave this place back */
 	u64 forks;
 	u64 copy_ns;
 	u64 page_table_bytes;
 	u64 discards;
 	u64 discarded_ns;
 	u64 discarded_bytes;
+};
+
+/* The same of a name, by trigger. */
+struct comm_rows {
+	struct row rows[ROWS];
+};
+
+/* What a cgroup and the one that it lies in are called, for when it is gone. */
+struct cgroup_names {
+	char own[CGROUP_NAME];
+	char parent[CGROUP_NAME];
 };
 
 BPF_F_TABLE("array", int, struct fork_slot, slots, SLOTS, BPF_F_MMAPABLE);
@@ -200,10 +214,14 @@ BPF_HASH(slotless, u64, u8, SLOTLESS);
 BPF_F_TABLE("array", int, struct totals, totals, 1, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", int, struct config, config, 1, BPF_F_MMAPABLE);
 BPF_CGROUP_ARRAY(cgroup, CHOICES);
-/* By hash of the name; one more for all the names that found no place. */
-BPF_F_TABLE("array", int, struct comm_cost, comms, COMMS + 1, BPF_F_MMAPABLE);
-/* Which of them are taken, as for the slots. */
-BPF_HASH(comm_owners, int, u8, COMMS);
+/* For each kind of key COSTS places, found by hash, and one more for all the keys that
+ * found none. */
+BPF_F_TABLE("array", int, struct cost, costs, WHOSE * (COSTS + 1), BPF_F_MMAPABLE);
+/* Which of them are taken, as for the slots, and in which turn. */
+BPF_HASH(cost_owners, u32, u8, 2 * WHOSE * COSTS);
+/* Of the places of names, and of cgroups. */
+BPF_F_TABLE("array", int, struct comm_rows, comm_rows, COSTS + 1, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", int, struct cgroup_names, cgroup_names, COSTS + 1, BPF_F_MMAPABLE);
 BPF_HASH(children, u32, struct child, CHILDREN);
 /* Of one page: who loads it decides how large it is. */
 BPF_RINGBUF_OUTPUT(events, 1);
@@ -359,41 +377,95 @@ static __always_inline bool due(struct totals *sum)
 	return true;
 }
 
-/* Where the forks of this name are added up: its own place, or the last one, shared,
- * when others took all places where it may lie. A name may get two places when it is new
- * on two CPUs at once; user space adds them up. */
-static __always_inline struct comm_cost *cost_of(const char *comm)
+/* The names of the current task's cgroup, if it is still the one that is meant. */
+static __always_inline void name_cgroup(int place, u64 id)
 {
-	u64 hash = (*(u64 *)comm ^ *(u64 *)(comm + 8) * 31) * 0x9e3779b97f4a7c15ULL;
-	int others = COMMS;
-	u8 yes = 1;
+#ifdef OFF_KERNFS_NAME
+	struct cgroup_names *names = cgroup_names.lookup(&place);
+	u64 set = READ(64, bpf_get_current_task(), OFF_TASK_CGROUPS);
+	u64 node = READ(64, READ(64, set, OFF_CSS_SET_CGROUP), OFF_CGROUP_KN);
+	u64 parent = READ(64, node, OFF_KERNFS_PARENT);
 
-	ROLLED
-	for (int k = 0; k < COMM_PROBES; k++) {
-		int index = ((hash >> 48) + k) & (COMMS - 1);
-		struct comm_cost *cost = comms.lookup(&index);
-		if (!cost)
-			continue;
-		if (cost->taken && same_comm(cost->comm, comm))
-			return cost;
-		if (cost->taken || comm_owners.insert(&index, &yes))
-			continue;
-		__builtin_memcpy(cost->comm, comm, sizeof(cost->comm));
-		cost->taken = 1;
-		return cost;
-	}
-	return comms.lookup(&others);
+	if (!names)
+		return;
+	names->own[0] = names->parent[0] = 0;
+	if (bpf_get_current_cgroup_id() != id)
+		return;
+	bpf_probe_read_kernel_str(names->own, CGROUP_NAME,
+				  (void *)READ(64, node, OFF_KERNFS_NAME));
+	if (parent)
+		bpf_probe_read_kernel_str(names->parent, CGROUP_NAME,
+					  (void *)READ(64, parent, OFF_KERNFS_NAME));
+#endif
 }
 
-static __always_inline void charge(struct fork_slot *slot, u64 copy_ns, u64 bytes)
+/* Make a place that nobody has the place of `key`: of two CPUs that try, one succeeds.
+ * What the place held before was given back by user space. */
+static __always_inline bool take(struct cost *cost, int index, const u64 *key)
 {
-	struct comm_cost *cost = cost_of(slot->comm);
+	u32 owner = index | cost->turn << 16;
+	u8 yes = 1;
 
+	if (cost->taken || cost_owners.insert(&owner, &yes))
+		return false;
+	if (cost->turn) {
+		owner = index | (cost->turn - 1) << 16;
+		cost_owners.delete(&owner);
+	}
+	cost->key[0] = key[0];
+	cost->key[1] = key[1];
+	cost->forks = cost->copy_ns = cost->page_table_bytes = 0;
+	cost->discards = cost->discarded_ns = cost->discarded_bytes = 0;
+	return true;
+}
+
+/* Where the forks of a name or cgroup are added up: its own place, or the last one of
+ * its kind, shared, when others took all places where it may lie. A key may get two
+ * places when it is new on two CPUs at once; user space adds them up. */
+static __always_inline int place_of(const enum whose whose, const u64 *key)
+{
+	u64 hash = (key[0] ^ key[1] * 31) * 0x9e3779b97f4a7c15ULL;
+
+	ROLLED
+	for (int k = 0; k < COST_PROBES; k++) {
+		int place = ((hash >> 48) + k) & (COSTS - 1);
+		int index = whose * (COSTS + 1) + place;
+		struct cost *cost = costs.lookup(&index);
+		if (!cost)
+			continue;
+		if (cost->taken && cost->key[0] == key[0] && cost->key[1] == key[1])
+			return place;
+		if (!take(cost, index, key))
+			continue;
+		if (whose == BY_CGROUP)
+			name_cgroup(place, key[0]);
+		cost->taken = 1;
+		return place;
+	}
+	return COSTS;
+}
+
+static __always_inline struct cost *cost_at(const enum whose whose, int place)
+{
+	int index = whose * (COSTS + 1) + place;
+
+	return costs.lookup(&index);
+}
+
+static __always_inline void charge(struct cost *cost, u64 copy_ns, u64 bytes)
+{
 	if (!cost)
 		return;
 	add(&cost->forks, 1);
 	add(&cost->copy_ns, copy_ns);
 	add(&cost->page_table_bytes, bytes);
+}
+
+static __always_inline void add_row(struct row *sum, struct row *row)
+{
+	add(&sum->vmas, row->vmas);
+	add(&sum->copy_ns, row->copy_ns);
+	add(&sum->page_table_bytes, row->page_table_bytes);
 }
 
 static __always_inline void count(u64 *buckets, u64 ns)
@@ -437,17 +509,20 @@ static __always_inline void finish_copy(struct fork_slot *slot, bool mm_lives)
 /* Add to the totals what was copied. No copy of this fork comes any more. */
 static __always_inline void settle(struct fork_slot *slot, struct totals *sum)
 {
-	u64 copy_ns = 0, bytes = 0;
+	u64 copy_ns = 0, bytes = 0, group[2] = { slot->cgroup, 0 };
+	int place = place_of(BY_COMM, (u64 *)slot->comm);
+	struct comm_rows *ours = comm_rows.lookup(&place);
 
+	if (!ours)
+		return;
 	for (int i = 0; i < ROWS; i++) {
 		struct row *row = &slot->rows[i];
 		if (!row->vmas)
 			continue;
 		copy_ns += row->copy_ns;
 		bytes += row->page_table_bytes;
-		add(&sum->rows[i].vmas, row->vmas);
-		add(&sum->rows[i].copy_ns, row->copy_ns);
-		add(&sum->rows[i].page_table_bytes, row->page_table_bytes);
+		add_row(&sum->rows[i], row);
+		add_row(&ours->rows[i], row);
 	}
 	add(&sum->skip, slot->skipped);
 	add(&sum->copy_ns, copy_ns);
@@ -459,7 +534,8 @@ static __always_inline void settle(struct fork_slot *slot, struct totals *sum)
 		add(&sum->agree[BY_BRANCH], slot->agree);
 		add(&sum->disagree[BY_BRANCH], slot->disagree);
 	}
-	charge(slot, copy_ns, bytes);
+	charge(cost_at(BY_COMM, place), copy_ns, bytes);
+	charge(cost_at(BY_CGROUP, place_of(BY_CGROUP, group)), copy_ns, bytes);
 }
 
 /* A fork that is settled ends at `now`. */
@@ -676,7 +752,7 @@ int child_execs(struct pt_regs *ctx)
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct child *child = children.lookup(&pid);
 	struct totals *sum = sums();
-	struct comm_cost *cost;
+	struct cost *cost;
 
 	if (!child || !sum)
 		return 0;
@@ -684,7 +760,7 @@ int child_execs(struct pt_regs *ctx)
 		add(&sum->discards, 1);
 		add(&sum->discarded_ns, child->copy_ns);
 		add(&sum->discarded_bytes, child->page_table_bytes);
-		cost = cost_of(child->comm);
+		cost = cost_at(BY_COMM, place_of(BY_COMM, (u64 *)child->comm));
 		if (cost) {
 			add(&cost->discards, 1);
 			add(&cost->discarded_ns, child->copy_ns);

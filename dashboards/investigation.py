@@ -104,6 +104,34 @@ def _process() -> list[Any]:
             [("$comm", f"{tables} / ({forks} > 0)")],
             THIRD,
         ),
+        *_why(),
+    ]
+
+
+def _why() -> list[Any]:
+    def by(metric: str) -> list[tuple[str, str]]:
+        name = f"forktrace_process_trigger_{metric}_total"
+        return [("{{trigger}}", total(name, "trigger", more=COMM))]
+
+    return [
+        by_trigger(
+            lines(
+                "Why it copies: time, by trigger",
+                "In percent of a CPU, by the flags that made the kernel copy.",
+                "percentunit",
+                by("copy_seconds"),
+                stacked=True,
+            )
+        ),
+        by_trigger(
+            lines(
+                "Why it copies: VMAs, by trigger",
+                "A host has series for its 30 heaviest pairs of process and trigger.",
+                "ops",
+                by("copied_vmas"),
+                stacked=True,
+            )
+        ),
     ]
 
 

@@ -184,6 +184,9 @@ def _why() -> list[Any]:
     ]
 
 
+BY_PAIR = "forktrace_process_trigger_copy_seconds_total"
+
+
 def _who() -> list[Any]:
     def top(metric: str) -> str:
         return f"topk(10, {total(metric, 'comm')})"
@@ -196,6 +199,16 @@ def _who() -> list[Any]:
             "percentunit",
             "{{comm}}",
             top("forktrace_process_copy_seconds_total"),
+            HALF,
+            link=INVESTIGATE_PROCESS,
+        ),
+        ranking(
+            "Time copying, by process and trigger",
+            "Which process copies by which flag, in percent of a CPU.",
+            "percentunit",
+            "{{comm}}: {{trigger}}",
+            f"topk(10, {total(BY_PAIR, 'comm, trigger')})",
+            HALF,
             link=INVESTIGATE_PROCESS,
         ),
         ranking(
@@ -204,6 +217,7 @@ def _who() -> list[Any]:
             "Bps",
             "{{comm}}",
             top("forktrace_process_page_table_bytes_total"),
+            HALF,
             link=INVESTIGATE_PROCESS,
         ),
         ranking(
@@ -212,6 +226,7 @@ def _who() -> list[Any]:
             "ops",
             "{{comm}}",
             top("forktrace_process_forks_total"),
+            HALF,
             link=INVESTIGATE_PROCESS,
         ),
     ]

@@ -87,15 +87,23 @@ class MappedArray:
         """Return a copy of one element."""
         return self._value.from_buffer_copy(self._memory, index * self._size)
 
-    def read_all(self) -> Any:
-        """Return a copy of all elements, a ctypes array."""
-        return (self._value * self.entries).from_buffer_copy(self._memory)
-
     def column(self, member: str) -> list[int]:
         """Return one member, of 64 bits, of all elements; nothing else is copied."""
         place = getattr(self._value, member)
         with memoryview(self._memory) as memory, memory.cast("Q") as words:
             return words[place.offset // 8 :: self._size // 8].tolist()
+
+    def words(self, index: int) -> list[int]:
+        """Return one element as numbers of 64 bits."""
+        with memoryview(self._memory) as memory, memory.cast("Q") as words:
+            size = self._size // 8
+            return words[index * size : (index + 1) * size].tolist()
+
+    def write_word(self, index: int, member: str, value: int) -> None:
+        """Set one member, of 64 bits, of one element."""
+        at = index * self._size + getattr(self._value, member).offset
+        with memoryview(self._memory) as memory, memory.cast("Q") as words:
+            words[at // 8] = value
 
     def write(self, value: ctypes.Structure) -> None:
         """Replace element 0."""

@@ -287,13 +287,35 @@ class ExecDiscards:
 
 @dataclass(frozen=True)
 class ProcessCost:
-    """What the forks of all processes of one name cost, and how much was wasted."""
+    """What the forks of all processes of one name cost, and how much was wasted.
+
+    ``triggers`` are the parts that each trigger has in it.
+    """
 
     comm: str
     forks: int
     copy_ns: int
     page_table_bytes: int
     exec_discards: ExecDiscards = ExecDiscards()
+    triggers: tuple[TriggerCost, ...] = ()
+
+
+@dataclass(frozen=True)
+class CgroupCost:
+    """What the forks of the processes in one cgroup cost, not of those below it.
+
+    ``cgroup`` is the id that cgroup v2 gives it. ``name`` and ``parent`` are the last
+    two parts of its path as the kernel knew them at its first fork, cut after 127
+    bytes; empty for the root, and where the kernel's BTF does not tell. All the cgroups
+    that found no place are together in one of id 0.
+    """
+
+    cgroup: int
+    name: str
+    parent: str
+    forks: int
+    copy_ns: int
+    page_table_bytes: int
 
 
 @dataclass(frozen=True)
@@ -362,6 +384,7 @@ class Totals:
     decision_checks: dict[tuple[Source, str], int] = field(default_factory=dict)
     exec_discards: ExecDiscards = field(default_factory=ExecDiscards)
     processes: tuple[ProcessCost, ...] = ()
+    cgroups: tuple[CgroupCost, ...] = ()
     programs: tuple[ProgramCost, ...] = ()
     forks_started: int = 0
     forks_in_progress: int = 0

@@ -7,7 +7,7 @@ comes late or not at all loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, product
 from threading import Lock
 from typing import get_args
@@ -24,22 +24,25 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from forktrace import __version__
 from forktrace.bits import ANON_VMA
-from forktrace.exporter.processes import BoundedProcesses
+from forktrace.exporter.bounded import OTHER, Bounded, Cost
 from forktrace.model import (
     Decision,
     ExecDiscards,
     Histogram,
     KernelInfo,
     Outcome,
-    ProcessCost,
     ProgramCost,
     Source,
     Totals,
     TriggerCost,
 )
+from forktrace.text import encodable
 
 DEFAULT_MAX_COMMS = 50
 """How many process names have series of their own."""
+
+MOST_PAIRS = 30
+"""How many pairs of a process name and a trigger have series of their own."""
 
 _NS = 1_000_000_000
 _SOURCES: tuple[Source, ...] = ("return", "branch", "rule")
@@ -73,7 +76,8 @@ class ForktraceCollector(Collector):
         self._bits = tuple(bits)
         self._running = running
         self._window_failures = window_failures
-        self._processes = BoundedProcesses(max_comms)
+        self._processes = Bounded(max_comms, OTHER)
+        self._pairs = Bounded(MOST_PAIRS, (OTHER, OTHER))
         # Two scrapes at once must not feed the process series out of order.
         self._lock = Lock()
 
@@ -81,11 +85,13 @@ class ForktraceCollector(Collector):
         """Yield the families of one scrape, all from one reading of the totals."""
         with self._lock:
             totals = self._read()
-            processes = self._processes.update(totals.processes)
+            processes = self._processes.update(_by_comm(totals))
+            pairs = self._pairs.update(_by_comm_and_trigger(totals))
         yield from _forks(totals)
         yield from _triggers(totals.triggers, self._bits)
         yield from _exec_discards(totals.exec_discards)
         yield from _process_costs(processes)
+        yield from _process_triggers(pairs)
         yield from _own_health(totals, self._running())
         yield _window_failures(self._window_failures())
         yield from _programs(totals.programs)
@@ -220,7 +226,21 @@ def _exec_discards(discards: ExecDiscards) -> Iterator[Metric]:
     )
 
 
-def _process_costs(processes: Sequence[ProcessCost]) -> Iterator[Metric]:
+def _by_comm(totals: Totals) -> Iterator[tuple[str, Cost]]:
+    for each in totals.processes:
+        cost = Cost(each.forks, each.copy_ns, each.page_table_bytes)
+        yield encodable(each.comm), cost
+
+
+def _by_comm_and_trigger(totals: Totals) -> Iterator[tuple[tuple[str, str], Cost]]:
+    for each in totals.processes:
+        comm = encodable(each.comm)
+        for part in each.triggers:
+            cost = Cost(part.vmas, part.copy_ns, part.page_table_bytes)
+            yield (comm, OTHER if comm == OTHER else part.trigger), cost
+
+
+def _process_costs(costs: Mapping[str, Cost]) -> Iterator[Metric]:
     whose = (
         "by name (comm) of the parent; the heaviest names have their own series, "
         "the rest is in comm=other."
@@ -229,21 +249,41 @@ def _process_costs(processes: Sequence[ProcessCost]) -> Iterator[Metric]:
         "forktrace_process_forks",
         f"Calls of fork, {whose}",
         ["comm"],
-        [([cost.comm], cost.forks) for cost in processes],
+        [([comm], cost.number) for comm, cost in costs.items()],
     )
     yield _counter(
         "forktrace_process_copy_seconds",
         f"Seconds spent copying page tables in fork, {whose}",
         ["comm"],
-        [([cost.comm], cost.copy_ns / _NS) for cost in processes],
+        [([comm], cost.copy_ns / _NS) for comm, cost in costs.items()],
         "seconds",
     )
     yield _counter(
         "forktrace_process_page_table_bytes",
         f"Bytes of page tables newly allocated for children, {whose}",
         ["comm"],
-        [([cost.comm], cost.page_table_bytes) for cost in processes],
+        [([comm], cost.page_table_bytes) for comm, cost in costs.items()],
         "bytes",
+    )
+
+
+def _process_triggers(costs: Mapping[tuple[str, str], Cost]) -> Iterator[Metric]:
+    whose = (
+        "by name (comm) of the parent and by trigger; the heaviest pairs have their "
+        "own series, the rest is in comm=other, trigger=other."
+    )
+    yield _counter(
+        "forktrace_process_trigger_copied_vmas",
+        f"VMAs whose page tables fork copied, {whose}",
+        ["comm", "trigger"],
+        [(pair, cost.number) for pair, cost in costs.items()],
+    )
+    yield _counter(
+        "forktrace_process_trigger_copy_seconds",
+        f"Seconds spent copying page tables in fork, {whose}",
+        ["comm", "trigger"],
+        [(pair, cost.copy_ns / _NS) for pair, cost in costs.items()],
+        "seconds",
     )
 
 

@@ -27,7 +27,10 @@ AttachMode = Literal["auto", "fentry", "kprobe"]
 Attached = Literal["fentry", "kprobe"]
 
 _BOTH: tuple[Attached, ...] = ("fentry", "kprobe")
-_MAPS = ("slots", "totals", "config", "comms", "children", "events", "cgroup")
+_MAPS = (
+    *("slots", "totals", "config", "costs", "comm_rows", "cgroup_names"),
+    *("children", "events", "cgroup"),
+)
 _WITNESSES = ("witness_return", "witness_branch")
 # Returns before entries and the outermost entry last: the first fork that is seen at
 # all is seen from its start.

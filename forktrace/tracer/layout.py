@@ -54,11 +54,15 @@ FORK_EVENT = 1
 VMA_EVENT = 2
 EXEC_EVENT = 3
 COMM_LEN = 16
+CGROUP_NAME = 128
 CHOICES = 16
 """How many processes, names or cgroups can be asked for at once."""
 
-OTHER = b"other"
-"""What the last place of the table of names is called, which the rest share."""
+WHOSE = ("comm", "cgroup")
+"""``enum whose`` in order: whose costs the table holds, as many places for each."""
+
+OTHER = "other"
+"""What the last place of each kind is called, which the rest share."""
 
 
 class Row(Structure):
@@ -109,12 +113,13 @@ class Config(Structure):
     )
 
 
-class CommCost(Structure):
-    """``struct comm_cost``."""
+class Cost(Structure):
+    """``struct cost``."""
 
     _fields_ = (
-        ("comm", c_char * COMM_LEN),
+        ("key", c_uint64 * 2),
         ("taken", c_uint64),
+        ("turn", c_uint64),
         ("forks", c_uint64),
         ("copy_ns", c_uint64),
         ("page_table_bytes", c_uint64),
@@ -122,6 +127,12 @@ class CommCost(Structure):
         ("discarded_ns", c_uint64),
         ("discarded_bytes", c_uint64),
     )
+
+
+class CgroupNames(Structure):
+    """``struct cgroup_names``."""
+
+    _fields_ = (("own", c_char * CGROUP_NAME), ("parent", c_char * CGROUP_NAME))
 
 
 class Child(Structure):
@@ -217,6 +228,12 @@ class Layout:
                 ("rows", rows),
             )
 
+        class CommRows(Structure):
+            """``struct comm_rows``."""
+
+            _fields_ = (("rows", rows),)
+
+        self.CommRows: type[Any] = CommRows
         self.ForkSlot: type[Any] = ForkSlot
         self.KernelTotals: type[Any] = KernelTotals
 
@@ -235,15 +252,12 @@ class Layout:
             "slots": self.ForkSlot,
             "totals": self.KernelTotals,
             "config": Config,
-            "comms": CommCost,
+            "costs": Cost,
+            "comm_rows": self.CommRows,
+            "cgroup_names": CgroupNames,
         }
 
     def value_sizes(self) -> dict[str, int]:
         """Return the size in bytes that each map's value must have."""
-        return {
-            "slots": ctypes.sizeof(self.ForkSlot),
-            "totals": ctypes.sizeof(self.KernelTotals),
-            "config": ctypes.sizeof(Config),
-            "comms": ctypes.sizeof(CommCost),
-            "children": ctypes.sizeof(Child),
-        }
+        values: dict[str, type[Structure]] = {**self.mapped(), "children": Child}
+        return {name: ctypes.sizeof(value) for name, value in values.items()}

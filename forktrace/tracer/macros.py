@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
+
+from forktrace.errors import Unsupported
 from forktrace.kernel.btf import Btf
 from forktrace.kernel.rule import Rule
 from forktrace.tracer.layout import BUCKET_BOUNDS_NS, Layout
@@ -21,13 +25,20 @@ _OFFSETS = {
 }
 """Struct, member, and the bytes that the program reads of it."""
 
+_NAMES_OF_CGROUPS = {
+    "OFF_TASK_CGROUPS": ("task_struct", "cgroups", 8),
+    "OFF_CSS_SET_CGROUP": ("css_set", "dfl_cgrp", 8),
+    "OFF_CGROUP_KN": ("cgroup", "kn", 8),
+    "OFF_KERNFS_NAME": ("kernfs_node", "name", 8),
+}
+_PARENT = {"OFF_KERNFS_PARENT": ("kernfs_node", "parent", 8)}
+# 6.15, commit 633488947ef6.
+_RCU_PARENT = {"OFF_KERNFS_PARENT": ("kernfs_node", "__parent", 8)}
+
 
 def macros(btf: Btf, rule: Rule, layout: Layout) -> dict[str, str]:
     """Return every macro that the program needs; raises Unsupported for an offset."""
-    defined = {
-        name: str(btf.offset(struct, member, size))
-        for name, (struct, member, size) in _OFFSETS.items()
-    }
+    defined = _offsets(btf, _OFFSETS) | _names_of_cgroups(btf)
     defined["DST_MASK"] = f"{rule.dst_mask:#x}ULL"
     defined["SRC_MASK"] = f"{rule.src_mask:#x}ULL"
     defined["ROW_OF(bits)"] = packed(rule)
@@ -39,6 +50,21 @@ def macros(btf: Btf, rule: Rule, layout: Layout) -> dict[str, str]:
         f"((ns) > {bound}ULL)" for bound in BUCKET_BOUNDS_NS
     ).join("()")
     return defined
+
+
+def _offsets(btf: Btf, members: Mapping[str, tuple[str, str, int]]) -> dict[str, str]:
+    return {
+        name: str(btf.offset(struct, member, size))
+        for name, (struct, member, size) in members.items()
+    }
+
+
+def _names_of_cgroups(btf: Btf) -> dict[str, str]:
+    """Return where the names of cgroups are; nothing where the kernel has them not."""
+    for parent in (_RCU_PARENT, _PARENT):
+        with contextlib.suppress(Unsupported):
+            return _offsets(btf, _NAMES_OF_CGROUPS | parent)
+    return {}
 
 
 def packed(rule: Rule) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +20,6 @@ from forktrace.model import (
     Fork,
     Histogram,
     Outcome,
-    ProcessCost,
     ProgramCost,
     Source,
     Totals,
@@ -29,13 +28,13 @@ from forktrace.model import (
     VmaCounts,
 )
 from forktrace.text import decode_comm
+from forktrace.tracer.costs import Costs
 from forktrace.tracer.layout import (
     BUCKET_BOUNDS_NS,
     EXEC_EVENT,
     FORK_EVENT,
     LOST_STAGES,
     MISSED,
-    OTHER,
     SOURCES,
     VMA_EVENT,
     Child,
@@ -64,6 +63,10 @@ class Naming:
         if bits:
             return self._rule.trigger_name(bits, self._names)
         return ANON_VMA if row & 1 else UNKNOWN
+
+    def rows(self, count: int) -> list[tuple[str, bool]]:
+        """Return the trigger of each row, and whether it had an anon_vma."""
+        return [(self.trigger(row), bool(row & 1)) for row in range(count)]
 
     def costs(self, rows: Any, *, zeros: bool = False) -> tuple[TriggerCost, ...]:
         """Return the rows in use; ``zeros`` adds each single bit's and anon_vma's."""
@@ -105,14 +108,14 @@ class Naming:
 
 def totals_of(
     raw: Any,
-    comms: Sequence[Any],
     naming: Naming,
     *,
+    costs: Costs | None = None,
     missed: Mapping[str, int] = MappingProxyType({}),
     programs: tuple[ProgramCost, ...] = (),
     in_progress: int = 0,
 ) -> Totals:
-    """Return the model of ``struct totals`` and of the table of names.
+    """Return the model of ``struct totals`` and of the table of costs.
 
     ``missed`` is how many runs of each program the kernel left out.
     """
@@ -140,7 +143,8 @@ def totals_of(
         programs=programs,
         decision_checks=checks,
         exec_discards=_discards(raw),
-        processes=_processes(comms),
+        processes=costs.processes() if costs else (),
+        cgroups=costs.cgroups() if costs else (),
         forks_started=raw.forks_started,
         forks_in_progress=in_progress,
     )
@@ -180,33 +184,6 @@ def _missed(raw: Any, stage: str, missed: Mapping[str, int]) -> int:
 def vmas_of(raw: Any) -> int:
     """Return how many VMAs came to copy_page_range(), of forks that are settled."""
     return int(raw.skip + sum(row.vmas for row in raw.rows))
-
-
-def _processes(comms: Sequence[Any]) -> tuple[ProcessCost, ...]:
-    """Return the cost of each name; the last place is that of all the others.
-
-    One name may have several places: they are added up, and so is a process that is
-    really called ``other``.
-    """
-    costs: dict[bytes, list[int]] = {OTHER: [0] * 6}
-    for place, cost in enumerate(comms):
-        last = place == len(comms) - 1
-        if not (cost.taken or last):
-            continue
-        sums = costs.setdefault(OTHER if last else cost.comm, [0] * 6)
-        for n, value in enumerate(
-            (
-                *(cost.forks, cost.copy_ns, cost.page_table_bytes),
-                *(cost.discards, cost.discarded_ns, cost.discarded_bytes),
-            )
-        ):
-            sums[n] += value
-    return tuple(
-        ProcessCost(
-            decode_comm(comm), sums[0], sums[1], sums[2], ExecDiscards(*sums[3:])
-        )
-        for comm, sums in costs.items()
-    )
 
 
 def _discards(raw: Any) -> ExecDiscards:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from forktrace.tracer import backend, program
 from forktrace.tracer.attach import Opener, Probes, open_kprobe
 from forktrace.tracer.backend import Attached, AttachMode
 from forktrace.tracer.copies import CopyProbes, Doubt
+from forktrace.tracer.costs import Costs
 from forktrace.tracer.layout import LOST_STAGES, SOURCES, WAYS, Config, Layout
 from forktrace.tracer.left_out import with_left_out
 from forktrace.tracer.maps import Assembler, Naming, totals_of, unseen_copies, vmas_of
@@ -120,6 +121,7 @@ class Session:
             name: libbpf.MappedArray(self._fd(name), value)
             for name, value in self._layout.mapped().items()
         }
+        self._costs = Costs(self._maps, self._naming.rows(self._layout.rows))
         for name, fd in self._loaded.programs.items():
             self._programs[name] = libbpf.Program(fd)
         if self._wanted.unprivileged:
@@ -270,8 +272,8 @@ class Session:
         raw.lost[LOST_STAGES.index("fork_outcome")] += self._left
         totals = totals_of(
             raw,
-            self._maps["comms"].read_all(),
             self._naming,
+            costs=self._costs,
             missed={n: info.recursion_misses for n, info in programs.items()},
             programs=tuple(
                 ProgramCost(name, info.run_time_ns, info.run_cnt)
@@ -281,6 +283,10 @@ class Session:
             in_progress=self._in_progress(),
         )
         return self._most.of(totals)
+
+    def forget_cgroups(self, cgroups: Iterable[int]) -> None:
+        """Free the places of cgroups that are gone and whose totals were taken."""
+        self._costs.give_back(cgroups)
 
     def _tasks_seen(self) -> int:
         """Return how many tasks a probe has seen start, threads too."""

@@ -144,6 +144,18 @@ def hidden(path: str) -> tuple[str, ...]:
     return ("unshare", "-m", "sh", "-c", script, "sh")
 
 
+@contextmanager
+def cgroups(folder: Path) -> Iterator[Path]:
+    """Where the root of all cgroups is mounted, as version 2."""
+    root = folder / "cgroups"
+    root.mkdir()
+    subprocess.run(["mount", "-t", "cgroup2", "none", str(root)], check=True)
+    try:
+        yield root
+    finally:
+        subprocess.run(["umount", str(root)], check=True)
+
+
 def scrape(port: int) -> Samples:
     """Return every sample of /metrics."""
     with urllib.request.urlopen(

@@ -22,6 +22,7 @@ from tests.live.guest.programs import (
     Forktrace,
     Samples,
     Workload,
+    cgroups,
     growth,
     scrape,
     wait_until,
@@ -233,10 +234,7 @@ def test_a_fork_that_runs_out_of_memory_half_way_is_reported(
 @contextmanager
 def cgroup(folder: Path) -> Iterator[tuple[Path, Path]]:
     """The root of the cgroups with the memory controller, and one of them."""
-    root = folder / "cgroups"
-    root.mkdir()
-    subprocess.run(["mount", "-t", "cgroup2", "none", str(root)], check=True)
-    try:
+    with cgroups(folder) as root:
         (root / "cgroup.subtree_control").write_text("+memory")
         group = root / "small"
         group.mkdir()
@@ -244,8 +242,6 @@ def cgroup(folder: Path) -> Iterator[tuple[Path, Path]]:
             yield root, group
         finally:
             group.rmdir()
-    finally:
-        subprocess.run(["umount", str(root)], check=True)
 
 
 @pytest.mark.fault(

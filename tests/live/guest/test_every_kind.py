@@ -208,6 +208,23 @@ def test_metrics_equal_the_events_trigger_by_trigger(scene: Scene) -> None:
             assert growth(scene.before, scene.after, name, **labels) == told
 
 
+def test_metrics_say_which_process_by_which_trigger(scene: Scene) -> None:
+    told: Counter[tuple[str, str]] = Counter()
+    for fork in scene.everybody:
+        for row in fork["triggers"]:
+            told[fork["comm"], row["trigger"]] += row["vmas"]
+    name = "forktrace_process_trigger_copied_vmas_total"
+    for (comm, trigger), count in told.items():
+        labels = {"comm": comm, "trigger": trigger}
+        assert growth(scene.before, scene.after, name, **labels) == count
+    grown = _sum(scene.after, name) - _sum(scene.before, name)
+    assert grown == sum(told.values())
+
+
+def _sum(samples: Samples, name: str) -> float:
+    return sum(value for (each, _), value in samples.items() if each == name)
+
+
 def test_nothing_was_lost(scene: Scene) -> None:
     lost = {
         key: value

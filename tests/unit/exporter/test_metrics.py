@@ -12,10 +12,11 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from forktrace import __version__
-from forktrace.exporter.metrics import ForktraceCollector, new_registry
+from forktrace.bits import ANON_VMA
+from forktrace.exporter.metrics import MOST_PAIRS, ForktraceCollector, new_registry
 from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import Rule
-from forktrace.model import ProcessCost, Totals
+from forktrace.model import ProcessCost, Totals, TriggerCost
 from forktrace.text import decode_comm
 from forktrace.tracer.layout import Layout
 from forktrace.tracer.maps import Naming, totals_of
@@ -150,10 +151,21 @@ def test_the_daemons_own_memory_is_there_and_pythons_defaults_are_not() -> None:
     assert "python_" not in text
 
 
+def anon_vma(cost: int) -> TriggerCost:
+    return TriggerCost(ANON_VMA, True, 2, cost, cost)
+
+
 def test_a_hundred_thousand_hostile_names_stay_within_the_series_budget() -> None:
     comms = hostile_comms(100_000)
     processes = tuple(
-        ProcessCost(decode_comm(comm), 1, n, n) for n, comm in enumerate(comms)
+        ProcessCost(
+            decode_comm(comm),
+            1,
+            n,
+            n,
+            triggers=(TriggerCost("anon_vma", True, 2, n, n),),
+        )
+        for n, comm in enumerate(comms)
     )
     full = registry(samples.full_totals(processes), samples.BITS)
     for all_samples in both_ways(full):
@@ -166,6 +178,31 @@ def test_a_hundred_thousand_hostile_names_stay_within_the_series_budget() -> Non
         assert set(shown) <= {decode_comm(comm) for comm in comms}
         assert len(shown) == 51
         assert sum(shown.values()) == len(comms)
+        pairs = {
+            (sample.labels["comm"], sample.labels["trigger"]): sample.value
+            for sample in all_samples
+            if sample.name == "forktrace_process_trigger_copied_vmas_total"
+        }
+        assert len(pairs) == MOST_PAIRS + 1
+        assert sum(pairs.values()) == 2 * len(comms)
+
+
+def test_what_a_process_copied_is_told_by_trigger() -> None:
+    """With and without an anon_vma together; a process called other hides nothing."""
+    parts = (
+        TriggerCost("pfnmap", False, 1, 1_000_000_000, 0),
+        TriggerCost("pfnmap", True, 2, 2_000_000_000, 0),
+        TriggerCost("anon_vma", True, 4, 500_000_000, 4096),
+    )
+    processes = (
+        ProcessCost("sh", 9, 3_500_000_000, 4096, triggers=parts),
+        ProcessCost("other", 1, 500_000_000, 4096, triggers=parts[2:]),
+    )
+    text = generate_latest(registry(samples.totals(processes))).decode()
+    name = "\nforktrace_process_trigger_copy_seconds_total"
+    assert f'{name}{{comm="sh",trigger="pfnmap"}} 3.0' in text
+    assert f'{name}{{comm="sh",trigger="anon_vma"}} 0.5' in text
+    assert f'{name}{{comm="other",trigger="other"}} 0.5' in text
 
 
 def test_the_series_budget_counts_what_the_tracer_can_fill() -> None:
@@ -173,7 +210,7 @@ def test_the_series_budget_counts_what_the_tracer_can_fill() -> None:
     raw = Layout(len(rule.bits)).KernelTotals()
     for row in raw.rows:
         row.vmas = 1
-    real, full = totals_of(raw, [], Naming(rule, FlagNames())), samples.full_totals(())
+    real, full = totals_of(raw, Naming(rule, FlagNames())), samples.full_totals(())
     assert set(full.lost) == set(real.lost)
     assert sorted((cost.trigger, cost.anon_vma) for cost in full.triggers) == sorted(
         (cost.trigger, cost.anon_vma) for cost in real.triggers

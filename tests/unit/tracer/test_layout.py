@@ -12,13 +12,16 @@ import pytest
 from forktrace.tracer.compiler import bpf_folder
 from forktrace.tracer.layout import (
     BUCKET_BOUNDS_NS,
+    CGROUP_NAME,
     CHOICES,
     LOST_STAGES,
     SOURCES,
     WAYS,
+    WHOSE,
+    CgroupNames,
     Child,
-    CommCost,
     Config,
+    Cost,
     Layout,
     Row,
     VmaEvent,
@@ -27,7 +30,9 @@ from forktrace.tracer.layout import (
 LAYOUT = Layout(rule_bits=5)
 TEXT = (bpf_folder() / "forktrace.c").read_text()
 LENGTHS = {
+    "2": 2,
     "16": 16,
+    "CGROUP_NAME": CGROUP_NAME,
     "CHOICES": CHOICES,
     "ROWS": LAYOUT.rows,
     "BUCKETS": len(BUCKET_BOUNDS_NS) + 1,
@@ -60,7 +65,9 @@ def members(name: str) -> list[tuple[str, int]]:
         ("row", Row),
         ("vma_event", VmaEvent),
         ("config", Config),
-        ("comm_cost", CommCost),
+        ("cost", Cost),
+        ("comm_rows", LAYOUT.CommRows),
+        ("cgroup_names", CgroupNames),
         ("child", Child),
         ("fork_slot", LAYOUT.ForkSlot),
         ("totals", LAYOUT.KernelTotals),
@@ -77,6 +84,7 @@ def test_every_member_has_its_twin(name: str, mirror: Any) -> None:
         ("lost", ("LOST_", LOST_STAGES)),
         ("source", ("BY_", SOURCES)),
         ("way", ("BY_", WAYS)),
+        ("whose", ("BY_", WHOSE)),
     ],
 )
 def test_the_names_of_an_enum_stand_in_its_order(

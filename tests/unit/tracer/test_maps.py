@@ -19,7 +19,6 @@ from forktrace.tracer.layout import (
     SOURCES,
     VMA_EVENT,
     Child,
-    CommCost,
     Layout,
     VmaEvent,
 )
@@ -133,10 +132,10 @@ def test_a_silent_branch_is_no_disagreement_where_its_probe_was_left_out() -> No
     raw = LAYOUT.KernelTotals()
     raw.disagree[SOURCES.index("branch")] = 5
     raw.lost[LOST_STAGES.index("witness")] = 2
-    totals = totals_of(raw, [], NAMING, missed={"witness_branch": 6})
+    totals = totals_of(raw, NAMING, missed={"witness_branch": 6})
     assert totals.decision_checks["branch", "disagree"] == 1
     assert totals.lost["witness"] == 2 + 4
-    totals = totals_of(raw, [], NAMING, missed={"witness_branch": 1})
+    totals = totals_of(raw, NAMING, missed={"witness_branch": 1})
     assert totals.decision_checks["branch", "disagree"] == 5
 
 
@@ -152,7 +151,7 @@ def test_a_childs_exec_is_told_with_what_it_threw_away() -> None:
 
 
 def test_totals_show_every_single_bit_from_the_start() -> None:
-    totals = totals_of(LAYOUT.KernelTotals(), [], NAMING)
+    totals = totals_of(LAYOUT.KernelTotals(), NAMING)
     assert {(cost.trigger, cost.anon_vma) for cost in totals.triggers} == {
         ("anon_vma", True),
         *(
@@ -168,7 +167,7 @@ def test_totals_are_those_of_the_kernel() -> None:
     raw.lost[LOST_STAGES.index("vma_event")] = 7
     raw.agree[2], raw.disagree[1] = 8, 9
     raw.rows[GUARD].vmas = 6
-    totals = totals_of(raw, [], NAMING)
+    totals = totals_of(raw, NAMING)
     assert totals.forks == {"ok": 3, "failed": 1}
     assert totals.vmas == VmaCounts(copy=6, skip=2)
     assert totals.lost["vma_event"] == 7
@@ -181,14 +180,14 @@ def test_what_ran_for_nobody_counts_as_lost_unless_another_made_up_for_it() -> N
     raw.lost[LOST_STAGES.index("fork_child")] = 2
     raw.lost[LOST_STAGES.index("copy_entry")] = 9
     missed = {"child_made": 5, "kfunc__copy_page_range": 7, "child_execs": 1}
-    lost = totals_of(raw, [], NAMING, missed=missed).lost
+    lost = totals_of(raw, NAMING, missed=missed).lost
     assert (lost["fork"], lost["copy"], lost["exec"]) == (3, 0, 1)
 
 
 def test_vmas_that_both_probes_missed_are_not_called_wipeonfork() -> None:
     raw = LAYOUT.KernelTotals(wipeonfork=45)
     raw.lost[LOST_STAGES.index("copy_entry")] = 100
-    totals = totals_of(raw, [], NAMING, missed={"kfunc__copy_page_range": 142})
+    totals = totals_of(raw, NAMING, missed={"kfunc__copy_page_range": 142})
     assert (totals.vmas.wipeonfork, totals.lost["copy"]) == (3, 42)
 
 
@@ -199,22 +198,6 @@ def test_vmas_of_a_fork_that_may_have_been_missed_are_unknown() -> None:
     (doubted,) = forks_of(record, in_doubt=lambda start_ns: True)
     assert doubted.vmas == VmaCounts(5, 4, dontcopy=1, wipeonfork=0, unknown=3)
     assert sure.vmas.every == doubted.vmas.every == 13
-
-
-def test_names_in_two_places_are_added_up_and_the_last_place_is_the_others() -> None:
-    places = [
-        CommCost(b"sh", 1, forks=2, copy_ns=30, page_table_bytes=4096, discards=1),
-        CommCost(b"never", 0),
-        CommCost(b"", 1, forks=1),
-        CommCost(b"sh", 1, forks=5),
-        CommCost(b"other", 1, forks=10),
-        CommCost(b"", 0, forks=100),
-    ]
-    shown = totals_of(LAYOUT.KernelTotals(), places, NAMING).processes
-    assert {cost.comm: cost.forks for cost in shown} == {"other": 110, "": 1, "sh": 7}
-    (shell,) = (cost for cost in shown if cost.comm == "sh")
-    assert (shell.copy_ns, shell.page_table_bytes) == (30, 4096)
-    assert shell.exec_discards.discards == 1
 
 
 def test_errno_has_the_kernels_own_names_too() -> None:

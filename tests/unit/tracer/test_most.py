@@ -12,7 +12,7 @@ from tests.unit.tracer.test_maps import NAMING
 
 
 def test_what_was_counted_as_lost_stays_counted() -> None:
-    totals = totals_of(Layout(3).KernelTotals(), [], NAMING)
+    totals = totals_of(Layout(3).KernelTotals(), NAMING)
     most = Most()
     counted = [
         most.of(replace(totals, lost={"copy": count})).lost["copy"]
@@ -22,7 +22,7 @@ def test_what_was_counted_as_lost_stays_counted() -> None:
 
 
 def test_wipeonfork_does_not_fall_when_a_missed_copy_is_noticed() -> None:
-    totals = totals_of(Layout(3).KernelTotals(), [], NAMING)
+    totals = totals_of(Layout(3).KernelTotals(), NAMING)
     most = Most()
     counted = [
         most.of(replace(totals, vmas=VmaCounts(wipeonfork=count))).vmas.wipeonfork
@@ -32,7 +32,7 @@ def test_wipeonfork_does_not_fall_when_a_missed_copy_is_noticed() -> None:
 
 
 def test_so_do_disagreements() -> None:
-    totals = totals_of(Layout(3).KernelTotals(), [], NAMING)
+    totals = totals_of(Layout(3).KernelTotals(), NAMING)
     most = Most()
     key: tuple[Source, str] = ("branch", "disagree")
     counted = [

@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forktrace.exporter.processes import OTHER, BoundedProcesses
-from forktrace.model import ProcessCost
+from forktrace.exporter.bounded import OTHER, Bounded, Cost
 
 Numbers = tuple[int, int, int]
 
@@ -24,12 +23,9 @@ def add(left: Numbers, right: Numbers) -> Numbers:
     return left[0] + right[0], left[1] + right[1], left[2] + right[2]
 
 
-def show(bounded: BoundedProcesses, totals: dict[str, Numbers]) -> dict[str, Numbers]:
-    shown = bounded.update([ProcessCost(name, *cost) for name, cost in totals.items()])
-    assert len({cost.comm for cost in shown}) == len(shown), "one series a name"
-    return {
-        cost.comm: (cost.forks, cost.copy_ns, cost.page_table_bytes) for cost in shown
-    }
+def show(bounded: Bounded[str], totals: dict[str, Numbers]) -> dict[str, Numbers]:
+    shown = bounded.update((name, Cost(*cost)) for name, cost in totals.items())
+    return {name: tuple(cost) for name, cost in shown.items()}  # type: ignore[misc]
 
 
 @given(growths, st.integers(0, 4))
@@ -37,7 +33,7 @@ def show(bounded: BoundedProcesses, totals: dict[str, Numbers]) -> dict[str, Num
 def test_what_was_ever_shown_adds_up_to_what_was_counted(
     steps: list[dict[str, Numbers]], max_comms: int
 ) -> None:
-    bounded, totals = BoundedProcesses(max_comms), dict[str, Numbers]()
+    bounded, totals = Bounded(max_comms, OTHER), dict[str, Numbers]()
     last_shown: dict[str, Numbers] = {}
     for step in steps:
         for name, growth in step.items():
@@ -68,7 +64,7 @@ def test_what_was_ever_shown_adds_up_to_what_was_counted(
 def test_no_series_falls_even_if_the_kernel_forgets_names(
     readings: list[dict[str, Numbers]],
 ) -> None:
-    bounded, last_shown = BoundedProcesses(2), dict[str, Numbers]()
+    bounded, last_shown = Bounded(2, OTHER), dict[str, Numbers]()
     for reading in readings:
         shown = show(bounded, reading)
         for name, numbers in shown.items():
@@ -78,7 +74,7 @@ def test_no_series_falls_even_if_the_kernel_forgets_names(
 
 
 def test_while_there_is_room_every_name_shows_all_it_cost() -> None:
-    bounded = BoundedProcesses(2)
+    bounded = Bounded(2, OTHER)
     show(bounded, {"redis": (1, 10, 100)})
     shown = show(bounded, {"redis": (2, 20, 200), "bash": (3, 30, 300)})
     assert shown == {"redis": (2, 20, 200), "bash": (3, 30, 300), OTHER: (0, 0, 0)}
@@ -86,12 +82,12 @@ def test_while_there_is_room_every_name_shows_all_it_cost() -> None:
 
 def test_the_heaviest_names_are_those_kept() -> None:
     crowd = {f"name{n}": (1, n, n) for n in range(1000)}
-    shown = show(BoundedProcesses(3), crowd)
+    shown = show(Bounded(3, OTHER), crowd)
     assert set(shown) == {"name997", "name998", "name999", OTHER}
 
 
 def test_a_name_twice_as_heavy_takes_the_place_and_gives_it_back() -> None:
-    bounded = BoundedProcesses(1)
+    bounded = Bounded(1, OTHER)
     assert show(bounded, {"old": (1, 100, 0)})["old"] == (1, 100, 0)
 
     almost = show(bounded, {"old": (1, 100, 0), "new": (1, 199, 0)})
@@ -108,17 +104,16 @@ def test_a_name_twice_as_heavy_takes_the_place_and_gives_it_back() -> None:
 
 
 def test_a_process_that_is_named_other_counts_in_other() -> None:
-    assert show(BoundedProcesses(5), {OTHER: (1, 2, 3)}) == {OTHER: (1, 2, 3)}
+    assert show(Bounded(5, OTHER), {OTHER: (1, 2, 3)}) == {OTHER: (1, 2, 3)}
 
 
-def test_names_that_read_the_same_are_one_series() -> None:
-    twins = [ProcessCost("\\udcff", 1, 0, 0), ProcessCost("\udcff", 2, 0, 0)]
-    shown = BoundedProcesses(5).update(twins)
-    assert [(cost.comm, cost.forks) for cost in shown] == [("\\udcff", 3), (OTHER, 0)]
+def test_a_name_that_comes_twice_is_added_up() -> None:
+    twins = [("sh", Cost(1, 0, 0)), ("sh", Cost(2, 0, 0))]
+    assert Bounded(5, OTHER).update(twins) == {"sh": Cost(3), OTHER: Cost()}
 
 
 def test_places_change_hands_a_bounded_number_of_times() -> None:
-    bounded = BoundedProcesses(1)
+    bounded = Bounded(1, OTHER)
     names, seen = {}, set()
     for n in range(2000):
         names[f"name{n}"] = (1, n * n, 0)
