@@ -32,7 +32,7 @@
  *   SRC_MASK     the same for src_vma->vm_flags
  *   ROW_OF(bits) the bits of both masks packed next to each other
  *   ROWS         how many (trigger, anon_vma) there are: two for each subset of bits
- *   SLOTS, CHILDREN, BUCKETS, BUCKET_OF(ns): sizes and histogram bounds
+ *   SLOTS, COSTS, CHILDREN, BUCKETS, BUCKET_OF(ns): sizes and histogram bounds
  *
  * forktrace/tracer/layout.py mirrors every struct below, field by field.
  */
@@ -42,7 +42,6 @@
 #define MAX_ERRNO 4095
 #define PROBES 8 /* places where a thread's slot may lie */
 #define SLOTLESS 8192
-#define COSTS 2048 /* a power of two */
 #define COST_PROBES 8
 #define CGROUP_NAME 128
 #define CHOICES 16

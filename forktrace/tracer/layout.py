@@ -237,6 +237,9 @@ class Layout:
         self.ForkSlot: type[Any] = ForkSlot
         self.KernelTotals: type[Any] = KernelTotals
 
+    costs = 2048
+    """How many names, and cgroups, have a place of their own: a power of two."""
+
     children = 16384
     """How many living children that have not called exec are known at once."""
 

@@ -44,6 +44,7 @@ def macros(btf: Btf, rule: Rule, layout: Layout) -> dict[str, str]:
     defined["ROW_OF(bits)"] = packed(rule)
     defined["ROWS"] = str(layout.rows)
     defined["SLOTS"] = str(layout.slots)
+    defined["COSTS"] = str(layout.costs)
     defined["CHILDREN"] = str(layout.children)
     defined["BUCKETS"] = str(len(BUCKET_BOUNDS_NS) + 1)
     defined["BUCKET_OF(ns)"] = " + ".join(

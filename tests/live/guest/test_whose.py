@@ -8,14 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from forktrace.tracer.layout import Layout
 from forktrace.tracer.session import Session, Wanted
 from tests.live.guest.programs import cgroups
 
-PLACES = 2048
+PLACES, MORE = 16, 40
+"""How many a small table has, and how many cgroups want one."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def session() -> Iterator[Session]:
+    with Session(decision="rule", wanted=Wanted()) as started:
+        yield started
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    monkeypatch.setattr(Layout, "costs", PLACES)
     with Session(decision="rule", wanted=Wanted()) as started:
         yield started
 
@@ -68,22 +77,25 @@ def test_a_cgroup_has_its_forks_and_its_name_when_it_is_gone(
 
 @pytest.mark.thorough
 def test_places_that_were_given_back_are_taken_again(
-    session: Session, outer: Path
+    small: Session, outer: Path
 ) -> None:
-    before = sum(session.totals().forks.values())
-    given_back = 0
-    for number in range(PLACES + 100):
+    for number in range(MORE):
         ours = fork_in(outer / f"each-{number}", 1)
-        if number % 64 == 63:
-            gone = [each for each in session.totals().cgroups if "each-" in each.name]
-            assert ours in {each.cgroup for each in gone}
-            assert {each.forks for each in gone} == {1}
-            session.forget_cgroups(each.cgroup for each in gone)
-            given_back += len(gone)
-    totals = session.totals()
-    (shared,) = (each for each in totals.cgroups if each.cgroup == 0)
-    assert shared.forks == 0
-    left = sum("each-" in each.name for each in totals.cgroups)
-    assert given_back + left == PLACES + 100
-    # Each cgroup was entered by a fork of this process.
-    assert sum(totals.forks.values()) - before == 2 * (PLACES + 100)
+        found = {each.cgroup: each for each in small.totals().cgroups}
+        assert found[ours].name == f"each-{number}"
+        assert (found[ours].forks, found[0].forks) == (1, 0)
+        small.forget_cgroups([ours])
+
+
+@pytest.mark.thorough
+def test_cgroups_that_find_no_place_are_added_up_together(
+    small: Session, outer: Path
+) -> None:
+    for number in range(MORE):
+        fork_in(outer / f"each-{number}", 1)
+    totals = small.totals()
+    found = {each.cgroup: each for each in totals.cgroups}
+    assert len(found) == PLACES + 1
+    assert found[0].forks >= MORE - PLACES
+    counted = sum(each.forks for each in totals.cgroups)
+    assert counted == sum(totals.forks.values()) >= 2 * MORE
