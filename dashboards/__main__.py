@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from dashboards import fleet, investigation, overview
-from dashboards.panels import as_json
+from dashboards.board import as_json
 from dashboards.settings import RUNBOOK
 
 HERE = Path(__file__).resolve().parent

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from dashboards.board import board
 from dashboards.panels import (
     HALF,
     HOST,
     INVESTIGATE_LINE,
-    board,
     by_trigger,
     figure,
     hosts,
@@ -143,7 +143,7 @@ def _kernels() -> list[Any]:
                 "Time copying, by trigger",
                 "In percent of a CPU, of the whole fleet; not only the chosen hosts.",
                 "percentunit",
-                [("{{trigger}}", f'sum by (trigger) ({trigger}{{job=~"$job"}})')],
+                [("{{trigger}}", f'sum by (trigger) ({trigger}{{job=~"$job"}}) > 0')],
                 HALF,
                 stacked=True,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dashboards.board import board, chosen
 from dashboards.overview import BUCKETS, RATE, total
 from dashboards.panels import (
     HALF,
@@ -11,9 +12,7 @@ from dashboards.panels import (
     OVERVIEW,
     THIRD,
     TRIGGER,
-    board,
     by_trigger,
-    chosen,
     figure,
     histogram,
     lines,
@@ -186,6 +185,7 @@ def _host() -> list[Any]:
                 )
             ],
             HALF,
+            logarithmic=True,
         ),
     ]
     return [*durations, *map(by_trigger, triggers)]

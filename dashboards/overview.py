@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from dashboards.board import OURS, board
 from dashboards.panels import (
     HALF,
     HOST,
     INVESTIGATE_LINE,
     INVESTIGATE_PROCESS,
-    OURS,
     THIRD,
     TRIGGER,
     advice,
-    board,
     by_trigger,
+    coloured,
     figure,
     histogram,
     lines,
@@ -118,13 +118,16 @@ def _forks() -> list[Any]:
             total(lost),
             bad_from=1,
         ),
-        lines(
-            "Forks by outcome",
-            "Failed: no memory, a limit on processes, or a signal that kills.",
-            "ops",
-            [("{{outcome}}", total("forktrace_forks_total", "outcome"))],
-            THIRD,
-            stacked=True,
+        coloured(
+            lines(
+                "Forks by outcome",
+                "Failed: no memory, a limit on processes, or a signal that kills.",
+                "ops",
+                [("{{outcome}}", total("forktrace_forks_total", "outcome"))],
+                THIRD,
+                stacked=True,
+            ),
+            {"ok": "green", "failed": "red"},
         ),
         quantiles(
             "How long a fork takes",
@@ -266,6 +269,8 @@ def _waste() -> list[Any]:
 
 def _trust() -> list[Any]:
     cpu = f"rate(process_cpu_seconds_total{{{HOST}}}{RATE})"
+    lost = "forktrace_lost_total"
+    all_stages = f'label_replace({total(lost)}, "stage", "all", "", "")'
     memory = f"process_resident_memory_bytes{{{HOST}}}"
     return [
         lines(
@@ -283,9 +288,10 @@ def _trust() -> list[Any]:
         ),
         lines(
             "Lost, by stage",
-            "What could not be recorded. Sums stay exact when events are lost.",
+            "What could not be recorded: all, and each stage that lost something. Sums "
+            "stay exact when events are lost.",
             "ops",
-            [("{{stage}}", total("forktrace_lost_total", "stage"))],
+            [("{{stage}}", f"{total(lost, 'stage')} > 0 or {all_stages}")],
             THIRD,
         ),
         lines(

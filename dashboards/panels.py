@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Sequence
-from itertools import combinations, count, groupby
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, groupby
 from typing import Any
 
 from grafana_foundation_sdk.builders import (
@@ -19,7 +18,6 @@ from grafana_foundation_sdk.builders import (
     timeseries,
 )
 from grafana_foundation_sdk.builders import dashboard as build
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as common_model
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models import heatmap as heatmap_model
@@ -81,7 +79,8 @@ def _common(panel: Any, title: str, description: str, width: int, height: int) -
     )
 
 
-def _built(link: Link) -> build.DashboardLink:
+def built(link: Link) -> build.DashboardLink:
+    """Return a link as the SDK wants it."""
     title, url = link
     return build.DashboardLink(title).url(url).type(model.DashboardLinkType.LINK)
 
@@ -89,6 +88,11 @@ def _built(link: Link) -> build.DashboardLink:
 def _query(expression: str, legend: str, letter: int) -> prometheus.Dataquery:
     query = prometheus.Dataquery().expr(expression).legend_format(legend)
     return query.datasource(DATASOURCE).ref_id(chr(ord("A") + letter))
+
+
+_LOGARITHMIC = (
+    common.ScaleDistributionConfig().type(common_model.ScaleDistribution.LOG).log(10)
+)
 
 
 def lines(
@@ -99,13 +103,16 @@ def lines(
     width: int = HALF,
     *,
     stacked: bool = False,
+    logarithmic: bool = False,
     link: Link | None = None,
 ) -> Any:
     """Return values over time; ``stacked`` where they add up to something.
 
-    ``link`` is where a click on one of the lines leads.
+    ``logarithmic`` is for values of very different size, ``link`` is where a click on
+    one of the lines leads.
     """
-    panel = timeseries.Panel().unit(unit).min(0).line_width(1)
+    panel = timeseries.Panel().unit(unit).line_width(1)
+    panel = panel.scale_distribution(_LOGARITHMIC) if logarithmic else panel.min(0)
     panel = panel.legend(
         common.VizLegendOptions()
         .show_legend(True)
@@ -120,7 +127,7 @@ def lines(
         stacking = common.StackingConfig().mode(common_model.StackingMode.NORMAL)
         panel = panel.fill_opacity(30).stacking(stacking)
     if link:
-        panel = panel.data_links([_built(link)])
+        panel = panel.data_links([built(link)])
     for number, (legend, expression) in enumerate(queries):
         panel = panel.with_target(_query(expression, legend, number))
     return _common(panel, title, description, width, 8)
@@ -135,9 +142,6 @@ def quantiles(
     link: Link | None = None,
 ) -> Any:
     """Return durations on a logarithmic axis, with a line at the objective."""
-    logarithmic = common.ScaleDistributionConfig().type(
-        common_model.ScaleDistribution.LOG
-    )
     steps = [
         model.Threshold(value=None, color="transparent"),
         model.Threshold(value=OBJECTIVE_SECONDS, color="red"),
@@ -146,12 +150,9 @@ def quantiles(
     dashed = common.GraphThresholdsStyleConfig().mode(
         common_model.GraphThresholdsStyleMode.DASHED
     )
-    panel = lines(title, description, "s", queries, width, link=link)
+    panel = lines(title, description, "s", queries, width, logarithmic=True, link=link)
     return (
-        panel.min(0.0001)
-        .scale_distribution(logarithmic.log(10))
-        .thresholds(thresholds.steps(steps))
-        .thresholds_style(dashed)
+        panel.min(0.0001).thresholds(thresholds.steps(steps)).thresholds_style(dashed)
     )
 
 
@@ -187,6 +188,16 @@ def _coloured() -> Iterator[tuple[str, str]]:
         yield colour, f"/^({'|'.join(map(re.escape, same))})( |$)/"
 
 
+def coloured(panel: Any, colours: Mapping[str, str]) -> Any:
+    """Give lines of these names a colour that says whether they are good."""
+    for name, colour in colours.items():
+        fixed = {"mode": "fixed", "fixedColor": colour}
+        panel = panel.override_by_name(
+            name, [model.DynamicConfigValue(id_val="color", value=fixed)]
+        )
+    return panel
+
+
 def worst(
     title: str,
     description: str,
@@ -208,7 +219,7 @@ def worst(
         .no_value("none")
     )
     if link:
-        panel = panel.data_links([_built(link)])
+        panel = panel.data_links([built(link)])
     return _common(panel, title, description, QUARTER, 4)
 
 
@@ -236,6 +247,7 @@ def figure(
     panel = (
         stat.Panel()
         .unit(unit)
+        .min(0)
         .thresholds(thresholds.steps(steps))
         .graph_mode(common_model.BigValueGraphMode.AREA)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
@@ -261,6 +273,9 @@ def ranking(
         .min(0)
         .orientation(common_model.VizOrientation.HORIZONTAL)
         .display_mode(common_model.BarGaugeDisplayMode.BASIC)
+        # Or a single bar fills the panel.
+        .sizing(common_model.BarGaugeSizing.MANUAL)
+        .max_viz_height(48)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .thresholds(
             build.ThresholdsConfig()
@@ -270,7 +285,7 @@ def ranking(
         .with_target(_query(f"sort_desc({expression})", legend, 0).instant())
     )
     if link:
-        panel = panel.data_links([_built(link)])
+        panel = panel.data_links([built(link)])
     return _common(panel, title, description, width, 8)
 
 
@@ -295,7 +310,8 @@ def hosts(title: str, description: str, columns: Sequence[tuple[str, str, str]])
     The first column's expression carries the labels of kernel_info. Rows are sorted by
     the second, worst first, and lead to their host.
     """
-    panel = table.Panel().unit("short")
+    # Else Grafana takes the masks and the releases for numbers.
+    panel = table.Panel().unit("string")
     title_and_url = dict(zip(("title", "url"), INVESTIGATE_ROW))
     panel = panel.override_by_name(
         "instance", [model.DynamicConfigValue(id_val="links", value=[title_and_url])]
@@ -311,140 +327,17 @@ def hosts(title: str, description: str, columns: Sequence[tuple[str, str, str]])
         panel = panel.override_by_name(
             name, [model.DynamicConfigValue(id_val="unit", value=unit)]
         )
-    hidden = {"Time": True, "job": True}
-    panel = panel.with_transformation(
-        model.DataTransformerConfig(id_val="merge", options={})
-    ).with_transformation(
-        model.DataTransformerConfig(
-            id_val="organize", options={"excludeByName": hidden, "renameByName": names}
-        )
+    panel = panel.override_by_name(
+        "release", [model.DynamicConfigValue(id_val="custom.width", value=240)]
     )
+    organized = {
+        "excludeByName": {"Time": True, "job": True},
+        "indexByName": {"instance": 0, "release": 1, "mask": 2},
+        "renameByName": names,
+    }
+    for transformation, options in (("merge", {}), ("organize", organized)):
+        panel = panel.with_transformation(
+            model.DataTransformerConfig(id_val=transformation, options=options)
+        )
     sort = common.TableSortByFieldState().display_name(columns[1][0]).desc(True)
     return _common(panel.sort_by([sort]), title, description, FULL, 10)
-
-
-def board(
-    uid: str,
-    title: str,
-    description: str,
-    rows: Sequence[tuple[str, Sequence[Any]]],
-    *,
-    more: Sequence[Any] = (),
-    link: Link = INVESTIGATE,
-    folded: Sequence[str] = (),
-) -> model.Dashboard:
-    """Return a dashboard of rows of panels, with the variables that all have.
-
-    ``link`` is where the corner of each panel leads; rows in ``folded`` show no more
-    than their name at first.
-    """
-    made = (
-        build.Dashboard(title)
-        .uid(uid)
-        .description(description)
-        .tags(["forktrace", "linux"])
-        .readonly()
-        .refresh("30s")
-        .annotation(_marks("Firing alerts", "red", FIRING))
-        .annotation(_marks("forktrace restarted", "blue", RESTARTED))
-        .time("now-1h", "now")
-        .tooltip(model.DashboardCursorSync.CROSSHAIR)
-        .link(
-            build.DashboardLink("forktrace")
-            .type(model.DashboardLinkType.DASHBOARDS)
-            .tags(["forktrace"])
-            .as_dropdown(True)
-            .include_vars(True)
-            .keep_time(True)
-        )
-        .with_variable(
-            build.DatasourceVariable("datasource")
-            .label("Data source")
-            .type("prometheus")
-        )
-        .with_variable(
-            chosen("job", "Job", "label_values(forktrace_build_info, job)", many=True)
-        )
-        .with_variable(
-            chosen(
-                "instance",
-                "Instance",
-                'label_values(forktrace_build_info{job=~"$job"}, instance)',
-                many=True,
-            )
-        )
-    )
-    for variable in more:
-        made = made.with_variable(variable)
-    numbers = count(1)
-    for name, panels in rows:
-        row = build.Row(name).id(next(numbers))
-        whole = [panel.id(next(numbers)).links([_built(link)]) for panel in panels]
-        if name in folded:
-            for panel in whole:
-                row = row.with_panel(panel)
-            made = made.with_row(row)
-            continue
-        made = made.with_row(row)
-        for panel in whole:
-            made = made.with_panel(panel)
-    return made.build()
-
-
-OURS = f"on (job, instance) forktrace_build_info{{{HOST}}}"
-"""What is left of ``process_*``: other programs of the same job have those too."""
-
-FIRING = f'ALERTS{{alertname=~"Forktrace.+",alertstate="firing",{HOST}}}'
-RESTARTED = (
-    f"changes(process_start_time_seconds{{{HOST}}}[$__rate_interval]) > 0 and {OURS}"
-)
-
-
-def _marks(name: str, colour: str, expression: str) -> build.AnnotationQuery:
-    return (
-        build.AnnotationQuery()
-        .name(name)
-        .datasource(DATASOURCE)
-        .enable(True)
-        .icon_color(colour)
-        .expr(expression)
-    )
-
-
-def chosen(name: str, label: str, query: str, *, many: bool) -> build.QueryVariable:
-    """Return a variable whose values Prometheus knows; with ``many``, all at first."""
-    variable = (
-        build.QueryVariable(name)
-        .label(label)
-        .query(query)
-        .datasource(DATASOURCE)
-        .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .sort(model.VariableSort.ALPHABETICAL_ASC)
-        .multi(many)
-        .include_all(many)
-    )
-    if not many:
-        return variable
-    # Or "All" is a query that names ten thousand hosts.
-    variable = variable.all_value(".+")
-    everything = model.VariableOption(selected=True, text="All", value="$__all")
-    return variable.current(everything)
-
-
-def as_json(made: model.Dashboard) -> str:
-    """Return the JSON that Grafana reads, and what grafana.com wants with it.
-
-    Nothing is asked at import (``__inputs``): the data source is a variable.
-    """
-    content = json.loads(json.dumps(made, cls=JSONEncoder))
-    panels = [*content["panels"]]
-    for panel in content["panels"]:
-        panels += panel.get("panels", [])
-    kinds = sorted({panel["type"] for panel in panels} - {"row"})
-    content["__inputs"] = []
-    content["__requires"] = [
-        {"type": "grafana", "id": "grafana", "name": "Grafana", "version": "11.0.0"},
-        {"type": "datasource", "id": "prometheus", "name": "Prometheus"},
-        *({"type": "panel", "id": kind, "name": kind} for kind in kinds),
-    ]
-    return json.dumps(content, indent=2, sort_keys=True) + "\n"

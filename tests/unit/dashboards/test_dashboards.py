@@ -136,6 +136,21 @@ def test_a_tables_queries_merge_into_one_row_a_host(panel: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("panel", PANELS)
+def test_a_table_takes_no_label_for_a_number(panel: dict[str, Any]) -> None:
+    """As Grafana does with "0x1400" and "6.10" where the unit is one of numbers."""
+    if panel["type"] == "table":
+        assert panel["fieldConfig"]["defaults"]["unit"] == "string"
+        units = {
+            override["matcher"]["options"]: each["value"]
+            for override in panel["fieldConfig"]["overrides"]
+            for each in override["properties"]
+            if each["id"] == "unit"
+        }
+        _, organized = panel["transformations"]
+        assert units.keys() == set(organized["options"]["renameByName"].values())
+
+
+@pytest.mark.parametrize("panel", PANELS)
 @pytest.mark.parametrize("name", [ANON_VMA, "uffd_wp", "pfnmap+mixedmap"])
 def test_a_trigger_has_the_colour_that_reports_give_it(
     panel: dict[str, Any], name: str
@@ -150,6 +165,16 @@ def test_a_trigger_has_the_colour_that_reports_give_it(
             if re.search(each["matcher"]["options"].strip("/"), shown)
         )
         assert colour == palette.of_trigger(name)
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_failed_fork_is_red(panel: dict[str, Any]) -> None:
+    if any(t["legendFormat"] == "{{outcome}}" for t in panel.get("targets", ())):
+        colours = {
+            each["matcher"]["options"]: each["properties"][0]["value"]["fixedColor"]
+            for each in panel["fieldConfig"]["overrides"]
+        }
+        assert colours == {"ok": "green", "failed": "red"}
 
 
 @pytest.mark.parametrize("panel", PANELS)

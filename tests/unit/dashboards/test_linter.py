@@ -28,7 +28,7 @@ WHOLE_FLEET = {
 }
 """Recorded of all hosts together, for ten thousand of them are too many to add up."""
 
-UNITS = {"Bps", "bytes", "none", "ops", "percentunit", "s", "short"}
+UNITS = {"Bps", "bytes", "none", "ops", "percentunit", "s", "short", "string"}
 """Those of Grafana's that we use; what it does not know it would print as it is."""
 
 
