@@ -6,7 +6,7 @@ FUZZ_SECONDS := 60
 # Of the decisions for each compiler one in so many in make test: two minutes at most.
 COMPILERS_SHARE := 60
 
-.PHONY: run test check live test-matrix bench faults soak stack fuzz fuzz-short compilers compilers-short fleet setup format clean help
+.PHONY: run test check live test-matrix bench faults soak stack pictures fuzz fuzz-short compilers compilers-short fleet setup format clean help
 
 run: .venv/ready-run  ## trace this host, or a real Debian kernel in a throw-away virtual machine
 	@$(PYTHON) -m tests.demo
@@ -40,6 +40,9 @@ soak: .venv/ready-test  ## half an hour of everything at once: memory, losses, k
 stack: .venv/ready-test  ## forktrace on a real kernel, scraped by a real Prometheus, to try
 	@$(PYTHON) -m tests.stack
 
+pictures: .venv/ready-pictures  ## each dashboard as Grafana shows it: dashboards/*.png
+	@$(PYTHON) -m tests.stack.picture
+
 fuzz: .venv/ready-test  ## every parser of input from outside: a million inputs or half an hour each
 	@nice -n 10 $(PYTHON) -m tests.fuzz
 
@@ -62,7 +65,7 @@ format: .venv/ready-test  ## put the code in its one form
 
 setup: .venv/ready-test  ## only set up what the others do
 
-.venv/ready-run .venv/ready-test: pyproject.toml packaging/setup.sh
+.venv/ready-run .venv/ready-test .venv/ready-pictures: pyproject.toml packaging/setup.sh
 	@packaging/setup.sh $(@:.venv/ready-%=%)
 
 clean:  ## remove what the targets above made; downloads too

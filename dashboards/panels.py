@@ -273,8 +273,9 @@ def ranking(
         .min(0)
         .orientation(common_model.VizOrientation.HORIZONTAL)
         .display_mode(common_model.BarGaugeDisplayMode.BASIC)
-        # Or a single bar fills the panel.
+        # Or a single bar fills the panel, and the last of ten does not fit in.
         .sizing(common_model.BarGaugeSizing.MANUAL)
+        .min_viz_height(12)
         .max_viz_height(48)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .thresholds(

@@ -14,10 +14,11 @@ HERE = Path(__file__).resolve().parent
 
 
 class Query(NamedTuple):
-    """Where a query stands, and the query."""
+    """Where a query stands, the query, and whether it is asked for one moment only."""
 
     where: str
     expression: str
+    instant: bool = False
 
 
 ANYTHING = {"__rate_interval": "1m", "job": ".+", "instance": ".+", "comm": ".+"}
@@ -30,7 +31,8 @@ def panels(values: Mapping[str, str] = ANYTHING) -> Iterator[Query]:
         for panel in all_panels(json.loads(path.read_text())):
             for target in panel.get("targets", ()):
                 expression = substituted(target["expr"], values)
-                yield Query(f"{path.stem}: {panel['title']}", expression)
+                instant = target.get("instant", False)
+                yield Query(f"{path.stem}: {panel['title']}", expression, instant)
 
 
 def marks(values: Mapping[str, str] = ANYTHING) -> Iterator[Query]:

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Make a checkout ready: Debian packages, a virtual environment.
 #
-#     packaging/setup.sh run|test
+#     packaging/setup.sh run|test|pictures
 #
 # run: what forktrace needs, and the virtual machine that it runs in where the host cannot
-# be traced. test: what tests, measurements and the stack need as well.
+# be traced. test: what tests, measurements and the stack need as well. pictures: what
+# `make pictures` needs beyond that.
 #
 # Installs what is missing and nothing else; no service is started. The interpreter is
 # the system's, because python3-bpfcc belongs to it.
@@ -25,11 +26,11 @@ quietly() {
     }
 }
 
-purpose=${1:?run or test}
+purpose=${1:?run, test or pictures}
 packages="python3 python3-venv python3-bpfcc
     qemu-system-x86 busybox-static cpio kmod xz-utils zstd redis-server"
 extras=""
-if [ "$purpose" = test ]; then
+if [ "$purpose" != run ]; then
     packages="$packages prometheus bpftrace chromium curl openssl tmux man-db
         postgresql nginx python3-numpy qemu-system-arm buildah mmdebstrap crun"
     extras="[dev]"
@@ -41,7 +42,7 @@ installed() {
 
 # The decoder is tried on what compilers make: on those of these that this Debian has.
 compilers() {
-    [ "$purpose" = test ] || return 0
+    [ "$purpose" != run ] || return 0
     known=""
     for package in gcc-11 gcc-12 clang-14 clang-19; do
         apt-cache show "$package" >/dev/null 2>&1 || continue
@@ -57,11 +58,12 @@ for package in $packages; do
 done
 [ -x /usr/lib/qemu/virtiofsd ] || [ -x /usr/libexec/virtiofsd ] ||
     missing="$missing virtiofsd"
-# Any Java and any C compiler will do.
-if [ "$purpose" = test ]; then
+# Any Java, any C compiler and any npm will do.
+if [ "$purpose" != run ]; then
     command -v java >/dev/null || missing=" default-jre-headless$missing"
     command -v cc >/dev/null || missing=" gcc libc6-dev$missing"
 fi
+[ "$purpose" != pictures ] || command -v npm >/dev/null || missing=" npm$missing"
 if [ -n "$missing$(compilers)" ]; then
     if [ "$(id -u)" != 0 ]; then
         echo "setup: these Debian packages are missing:$missing$(compilers)" >&2

@@ -9,14 +9,17 @@ import json
 import math
 import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dashboards.queries import HERE
 from tests.demo.machine import REPOSITORY, newest_series
 from tests.lab import run_guest
 from tests.lab.cache import cache_folder
 from tests.stack import siege
+from tests.stack.picture.answers import answered, kept, silent
 
 # One worker, for one boot.
 pytestmark = pytest.mark.xdist_group("stack")
@@ -50,6 +53,14 @@ def test_every_query_of_every_panel_and_rule_returns_data(found: Any) -> None:
 def test_no_answer_is_only_nothing_divided_by_nothing(found: Any) -> None:
     for answer in found["answers"]:
         assert not all(math.isnan(value) for value in answer["values"]), answer
+
+
+@pytest.mark.parametrize(
+    "path", sorted(HERE.glob("*.json")), ids=lambda path: path.stem
+)
+def test_no_panel_of_a_picture_is_empty(found: Any, path: Path) -> None:
+    answers = kept(cache_folder() / "results" / "stack" / "curves.json")
+    assert silent(answered(json.loads(path.read_text()), answers)) == []
 
 
 def test_prometheus_finds_nothing_wrong_with_a_rule(found: Any) -> None:

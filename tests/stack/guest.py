@@ -1,13 +1,14 @@
 """Runs the whole stack on the kernel that runs here and asks every query, as root.
 
-    python -m tests.stack.guest SECONDS
+    python -m tests.stack.guest SECONDS [SCRAPE_SECONDS]
 
 Leaves in the folder $RESULTS:
 
 * ``stack.json``: what each query of each panel and rule gave, what ``forktrace trace``
   counted beside what Prometheus did in the same time, what promtool says of the
   metrics, and how the daemon outlived clients that mean harm.
-* ``curves.json``: each panel's queries over the whole time, for tests.stack.picture.
+* ``curves.json``: what each panel's queries give over the whole time, or at its end
+  where the panel asks for that, for tests.stack.picture.
 * ``metrics.prom`` and ``page.html``: what the daemon served at the end.
 """
 
@@ -39,7 +40,7 @@ from tests.stack.workload import Workload
 
 PORT = 19435
 LISTEN, PROMETHEUS = f"127.0.0.1:{PORT}", "127.0.0.1:19090"
-INTERVAL = "2s"
+SCRAPE_SECONDS = 2
 STEP_SECONDS = 5.0
 VALUES = {**queries.ANYTHING, "instance": LISTEN, "comm": "sh"}
 """What Grafana's variables stand for."""
@@ -58,7 +59,8 @@ def main() -> int:
     """Run it, keep what was found; return the exit status."""
     results = Path(os.environ["RESULTS"])
     try:
-        found = run(float(sys.argv[1]), results)
+        interval = int(sys.argv[2]) if len(sys.argv) > 2 else SCRAPE_SECONDS
+        found = run(float(sys.argv[1]), interval, results)
     except ForktraceError as error:
         print(f"stack: {error.message} {error.advice}".rstrip(), flush=True)
         return error.exit_status
@@ -66,8 +68,8 @@ def main() -> int:
     return 0
 
 
-def run(seconds: float, results: Path) -> dict[str, Any]:
-    """Let everything work for so long, and ask."""
+def run(seconds: float, interval: int, results: Path) -> dict[str, Any]:
+    """Let everything work for so long, scraped at that interval, and ask."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
         workload = stack.enter_context(Workload(folder))
@@ -78,10 +80,10 @@ def run(seconds: float, results: Path) -> dict[str, Any]:
             Tracer(folder, "Tracing forks on", "trace", "--json")
         )
         prometheus = stack.enter_context(
-            Prometheus(folder, PROMETHEUS, [Target(LISTEN)], INTERVAL)
+            Prometheus(folder, PROMETHEUS, [Target(LISTEN)], f"{interval}s")
         )
         prometheus.await_value("up", lambda up: up == 1)
-        quiet = _quiet(prometheus)
+        quiet = _quiet(prometheus, 3 * interval)
         # From here on trace and metrics see the same forks.
         skipped = len(forks_in((folder / "trace.out").read_text()))
         began = time.time()
@@ -93,7 +95,7 @@ def run(seconds: float, results: Path) -> dict[str, Any]:
         (results / "metrics.prom").write_bytes(served := _served("/metrics"))
         (results / "page.html").write_bytes(_served("/"))
         workload.stop()
-        counted = _quiet(prometheus)
+        counted = _quiet(prometheus, 3 * interval)
         forks = trace.end_and_read_forks()[skipped:]
         besieged = _besiege()
         last = scrape(PORT)["forktrace_forks_total", frozenset({("outcome", "ok")})]
@@ -152,12 +154,33 @@ def _round() -> dict[str, float]:
 
 
 def _curves(prometheus: Prometheus, began: float) -> dict[str, Any]:
-    """Return each panel's expressions with their values over the time since then."""
-    wanted = {query.expression for query in queries.panels(VALUES)}
-    now = time.time()
+    """Return each panel's expressions with their values: at the end, or since then."""
+    wanted = list(queries.panels(VALUES))
+    curves = {each.expression for each in wanted if not each.instant}
+    now, at_end = _at_end(prometheus, {q.expression for q in wanted if q.instant})
     return {
-        each: prometheus.query_range(each, began, now, STEP_SECONDS) for each in wanted
+        "instant": at_end,
+        "range": {
+            each: prometheus.query_range(each, began, now, STEP_SECONDS)
+            for each in curves
+        },
     }
+
+
+def _at_end(
+    prometheus: Prometheus, expressions: Iterable[str]
+) -> tuple[float, dict[str, Any]]:
+    """Return a moment at which all have an answer, and these answers.
+
+    After a scrape that came too late some have none. A table joins those of one moment.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        now = time.time()
+        answers = {each: prometheus.query(each, now) for each in expressions}
+        if all(answers.values()) or time.monotonic() > deadline:
+            return now, answers
+        time.sleep(STEP_SECONDS)
 
 
 def _queries() -> list[queries.Query]:
@@ -173,7 +196,7 @@ def _answers(prometheus: Prometheus) -> list[dict[str, Any]]:
     A scrape that comes too late on a busy machine leaves some without until the next.
     """
     deadline = time.monotonic() + PATIENCE
-    answers = [_ask(prometheus, *query) for query in _queries()]
+    answers = [_ask(prometheus, query.where, query.expression) for query in _queries()]
     while not all(answer.get("values") for answer in answers):
         if time.monotonic() > deadline:
             break
@@ -195,11 +218,11 @@ def _ask(prometheus: Prometheus, where: str, expression: str) -> dict[str, Any]:
     return {"where": where, "expression": expression, "values": values}
 
 
-def _quiet(prometheus: Prometheus) -> dict[str, float]:
+def _quiet(prometheus: Prometheus, seconds: float) -> dict[str, float]:
     """Return the sums once they no longer change from scrape to scrape."""
     before: dict[str, float] = {}
     for _ in range(20):
-        time.sleep(6)
+        time.sleep(seconds)
         now = {name: prometheus.value(metric) for name, metric in SUMS.items()}
         if now == before:
             return now

@@ -98,9 +98,10 @@ class Prometheus:
                 self._process.kill()
                 self._process.wait()
 
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return the series that an instant query gives; raises ForktraceError."""
-        return self._ask("query", query=expression)
+    def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
+        """Return what an instant query gives, now by default; raises ForktraceError."""
+        moment = {} if at is None else {"time": str(at)}
+        return self._ask("query", query=expression, **moment)
 
     def query_range(
         self, expression: str, begin: float, end: float, step: float
