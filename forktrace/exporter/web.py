@@ -18,10 +18,10 @@ from contextlib import suppress
 from http import HTTPStatus
 from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler
-from io import BufferedIOBase
+from io import BufferedReader
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
@@ -196,15 +196,15 @@ class _Handler(BaseHTTPRequestHandler):
     error_content_type = _PLAIN_TEXT
     error_message_format = "%(code)d %(message)s\n"
     server: _HttpServer
+    rfile: _Head
 
     def setup(self) -> None:
         super().setup()
         self.shared = self.server.shared
-        self.head = _Head(self.rfile)
-        self.rfile = cast("BufferedIOBase", self.head)
+        self.rfile = _Head(self.rfile.detach())
 
     def handle_one_request(self) -> None:
-        self.head.left = _MAX_HEAD_BYTES
+        self.rfile.left = _MAX_HEAD_BYTES
         self.requestline, self.request_version, self.command = "", "", ""
         try:
             super().handle_one_request()
@@ -217,6 +217,9 @@ class _Handler(BaseHTTPRequestHandler):
     def parse_request(self) -> bool:
         """Read the head; answer here whatever is not a plain request for a page."""
         if not super().parse_request():
+            return False
+        if self.rfile.cut_off:  # closed by the client, or to make room for another
+            self.close_connection = True
             return False
         self.shared.connections.answering(self.request)
         if self.command not in ("GET", "HEAD"):
@@ -331,7 +334,7 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(OSError):
             self.connection.settimeout(1)
             for _ in range(_MAX_DRAINED_BYTES // 4096):
-                if not self.head.read1(4096):
+                if not self.rfile.read1(4096):
                     break
 
     def _refuses_user(self) -> bool:
@@ -381,23 +384,16 @@ def _quality(wanted: str) -> float:
     return 1
 
 
-class _Head:
+class _Head(BufferedReader):
     """The reading side of a connection with a bound on the head of each request."""
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self.left = _MAX_HEAD_BYTES
+    left = _MAX_HEAD_BYTES
+    cut_off = False
 
-    def readline(self, _limit: int = -1) -> bytes:
-        line: bytes = self._file.readline(self.left + 1)
+    def readline(self, _limit: int | None = -1) -> bytes:
+        line = super().readline(self.left + 1)
         self.left -= len(line)
         if self.left < 0:
             raise LineTooLong("request head")
+        self.cut_off = not line
         return line
-
-    def read1(self, size: int) -> bytes:
-        chunk: bytes = self._file.read1(size)
-        return chunk
-
-    def close(self) -> None:
-        self._file.close()

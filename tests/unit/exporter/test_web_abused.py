@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from forktrace.exporter import basicauth, connections
+from forktrace.model import Totals
 from tests.patience import wait_until
 from tests.unit.clocks import StoppedClock
+from tests.unit.exporter import samples
 from tests.unit.exporter.clients import Start, ask, curl, needs_curl, raw, talk
 
 HASH = "$2b$10$" + 53 * "."
@@ -85,8 +87,21 @@ def test_fifty_scrapers_at_once_are_all_served(start: Start) -> None:
     assert statuses == [200] * 50
 
 
+def test_half_a_request_is_not_answered(start: Start) -> None:
+    with raw(start()) as client:
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(64) == b""
+
+
 def test_half_open_connections_shut_nobody_out_and_cost_little(start: Start) -> None:
-    server = start()
+    readings: list[Totals] = []
+
+    def read() -> Totals:
+        readings.append(samples.full())
+        return readings[-1]
+
+    server = start(read=read)
     ask(server, "/metrics")
     before = resident_kb()
     with ExitStack() as stack:
@@ -95,6 +110,7 @@ def test_half_open_connections_shut_nobody_out_and_cost_little(start: Start) -> 
             client.sendall(b"GET /metrics HTTP/1.1\r\nHost: ")
         for _ in range(5):
             assert ask(server, "/metrics")[0].status == 200
+        assert len(readings) == 6, "those who had to go asked for nothing"
         assert threading.active_count() <= 2 * connections.MAX_CONNECTIONS + 2
         assert resident_kb() - before < 20_000
 
