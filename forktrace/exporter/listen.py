@@ -9,7 +9,6 @@ from contextlib import suppress
 from forktrace.errors import ForktraceError, UsageError
 
 DEFAULT_ADDRESS = "127.0.0.1:19435"
-_BACKLOG = 128
 _FIRST_INHERITED = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 
 
@@ -43,7 +42,7 @@ def listen(address: str) -> socket.socket:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         # An IPv6 address has a scope too, where it is of one link.
         family, where = found[0], found[4]
-        return socket.create_server(where, family=family, backlog=_BACKLOG)
+        return socket.create_server(where, family=family)
     except OSError as error:
         # create_server appends the address to the text, strerror(3) is shorter.
         reason = error.strerror or str(error)
@@ -73,9 +72,9 @@ def inherited() -> list[socket.socket]:
 
 def _listen_everywhere(port: int) -> socket.socket:
     if not socket.has_dualstack_ipv6():
-        return socket.create_server(("", port), backlog=_BACKLOG)
+        return socket.create_server(("", port))
     return socket.create_server(
-        ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
+        ("::", port), family=socket.AF_INET6, dualstack_ipv6=True
     )
 
 

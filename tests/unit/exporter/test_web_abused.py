@@ -7,17 +7,20 @@ import resource
 import socket
 import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from http.client import HTTPException
 from pathlib import Path
 from socketserver import TCPServer
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from forktrace.exporter import basicauth, connections
+from forktrace.exporter import basicauth, connections, web
+from forktrace.exporter.listen import listen
+from forktrace.exporter.web import Content, Server
 from forktrace.model import Totals
-from tests.patience import wait_until
+from tests.patience import PATIENCE, wait_until
 from tests.unit.clocks import StoppedClock
 from tests.unit.exporter import samples
 from tests.unit.exporter.clients import Start, ask, curl, needs_curl, raw, talk
@@ -85,6 +88,51 @@ def test_fifty_scrapers_at_once_are_all_served(start: Start) -> None:
     for thread in threads:
         thread.join()
     assert statuses == [200] * 50
+
+
+def test_no_more_than_two_answers_are_made_at_a_time() -> None:
+    lock = threading.Lock()
+    inside = most = 0
+
+    def page() -> str:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        time.sleep(0.05)
+        with lock:
+            inside -= 1
+        return "<p>page"
+
+    content = Content(CollectorRegistry(), page, lambda: None)
+    with closing(Server([listen("127.0.0.1:0")], content)) as server:
+        clients = [threading.Thread(target=ask, args=(server, "/")) for _ in "12345"]
+        for each in clients:
+            each.start()
+        for each in clients:
+            each.join()
+    assert most <= 2
+
+
+def test_totals_that_take_too_long_are_a_500(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those, too, whose turn does not come."""
+    go_on = threading.Event()
+
+    def read() -> Totals:
+        go_on.wait(PATIENCE)
+        return samples.totals()
+
+    server = start(read=read)
+    with monkeypatch.context() as hurried:
+        hurried.setattr(web, "ANSWER_SECONDS", 0.1)
+        answers = [ask(server, "/metrics") for _ in range(4)]
+    go_on.set()
+    for response, body in answers:
+        assert response.status == 500
+        assert body == b"Reading the totals takes too long.\n"
+    assert ask(server, "/metrics")[0].status == 200
 
 
 def test_half_a_request_is_not_answered(start: Start) -> None:
