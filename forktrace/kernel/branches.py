@@ -18,11 +18,13 @@ _MOST = 4
 
 
 class Flow:
-    """What may follow each instruction of a function, calls left out."""
+    """What may follow each instruction of some code, calls left out."""
 
-    def __init__(self, arch: Architecture, function: Text, emulator: Emulator) -> None:
+    def __init__(
+        self, arch: Architecture, texts: Sequence[Text], emulator: Emulator
+    ) -> None:
         self._arch = arch
-        self._function = function
+        self._texts = texts
         self._emulator = emulator
 
     def repeats(self, at: int) -> bool:
@@ -39,17 +41,18 @@ class Flow:
 
     @cached_property
     def _following(self) -> Mapping[int, set[int]]:
-        begin = self._emulator.starts()
-        starts = sorted(begin)
         following: dict[int, set[int]] = defaultdict(set)
-        for at, behind in zip(starts, starts[1:]):
-            known = self._emulator.knows(at)
-            if not (known and self._arch.ends(self._emulator.instruction(at))):
-                following[at].add(behind)
-        # Some of them are only bytes that look like a jump.
-        for at, target in self._arch.jumps(self._function.code, self._function.address):
-            if at in begin:
-                following[at].add(target)
+        for text in self._texts:
+            begin = self._emulator.starts(text)
+            starts = sorted(begin)
+            for at, behind in zip(starts, starts[1:]):
+                known = self._emulator.knows(at)
+                if not (known and self._arch.ends(self._emulator.instruction(at))):
+                    following[at].add(behind)
+            # Some of them are only bytes that look like a jump.
+            for at, target in self._arch.jumps(text.code, text.address):
+                if at in begin:
+                    following[at].add(target)
         return following
 
 

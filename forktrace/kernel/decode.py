@@ -11,6 +11,7 @@ is right, or there is no answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from forktrace.bits import MIXEDMAP, PFNMAP
@@ -21,8 +22,8 @@ from forktrace.kernel.branches import Flow, find_branches
 from forktrace.kernel.decision import RETURN_THUNKS, Decision, Undecodable
 from forktrace.kernel.emulation import Emulator, Layout
 from forktrace.kernel.study import PATCHED, Study
-from forktrace.kernel.symbols import Symbols
-from forktrace.kernel.text import ReadText, Text
+from forktrace.kernel.symbols import Symbols, is_cold
+from forktrace.kernel.text import ReadText, Text, Unreadable
 from forktrace.kernel.turns import hold_against_turns
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ def read_decision(
     texts = [
         read_text(symbol) for symbol in (function, *symbols.variants("vma_needs_copy"))
     ]
+    parts = symbols.cold_parts("copy_page_range", "vma_needs_copy")
+    # Where addresses are hidden a function is found by its calls, a part of it is not.
+    with suppress(Unreadable):
+        texts += [read_text(part) for part in parts]
+    whole = len(parts) == sum(is_cold(text.name) for text in texts)
     try:
         layout = Layout(
             btf.offset("vm_area_struct", "vm_flags", 8),
@@ -60,7 +66,9 @@ def read_decision(
     except Unsupported as error:
         raise Undecodable(error.message) from None
     thunks = frozenset(s.address for n in RETURN_THUNKS if (s := symbols.get(n)))
-    return decode(arch, texts, layout, thunks, symbols.name_at, read_text)
+    return decode(
+        arch, texts, layout, thunks, symbols.name_at, read_text, whole=whole
+    )
 
 
 def decode(
@@ -70,15 +78,18 @@ def decode(
     thunks: frozenset[int] = frozenset(),
     name_at: Callable[[int], str] = lambda _: "",
     read_text: ReadText | None = None,
+    *,
+    whole: bool = True,
 ) -> Decision:
     """Find the rule by running code, or raise Undecodable.
 
     ``texts`` are copy_page_range and the functions that it may have been split into,
     ``thunks`` the addresses of the kernel's return thunks; ``name_at`` looks up what
-    function begins at an address, ``read_text`` reads more code.
+    function begins at an address, ``read_text`` reads more code. Not ``whole``: some
+    parts of them are missing.
     """
     emulator = Emulator(arch, texts, layout, thunks)
-    study = Study(emulator, name_at)
+    study = Study(emulator, name_at, whole=whole)
     study.find_a_skip(read_text)
     bits = study.single_bits()
     # Every kernel so far copies these two; code that seems not to was misread.
@@ -92,7 +103,7 @@ def decode(
     study.numbers(arch)
     function = texts[0]
     calls = [trial.call for trial in study.trials if not trial.astray]
-    branches = find_branches(calls, function, Flow(arch, function, emulator))
+    branches = find_branches(calls, function, Flow(arch, texts, emulator))
     # Code hidden behind someone's patch could decide otherwise, unless the patch
     # stands where the decision has been made.
     if not branches and any(call.patched for call in calls):

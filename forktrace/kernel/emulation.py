@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import unicorn
 
 from forktrace.kernel.fillings import NULL_END, PAGE, POINTED, POINTED_SIZE, pointers
+from forktrace.kernel.symbols import is_cold
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -70,8 +71,9 @@ class Call:
     ``wrote``: to a VMA or a variable; ``followed``: how often it read what a VMA or a
     variable points to. ``lost``: it followed a pointer that leads nowhere, or went on
     for long. ``left_for`` is the function that it called or jumped to. ``patched``: it
-    ended at a breakpoint or a jump out of the code. ``trapped``: it ended at an
-    instruction that nobody executes on purpose.
+    ended at a breakpoint or a jump out of the code. ``strayed``: it left the code by
+    neither that nor a direct call. ``trapped``: it ended at an instruction that nobody
+    executes on purpose.
     """
 
     trace: tuple[int, ...]
@@ -82,6 +84,7 @@ class Call:
     lost: bool = False
     left_for: int | None = None
     patched: bool = False
+    strayed: bool = False
     trapped: bool = False
 
     @property
@@ -155,9 +158,8 @@ class Emulator:
         at = address - text.address
         return text.code[at : at + size]
 
-    def starts(self) -> set[int]:
-        """Return where the instructions of the first function begin, run or not."""
-        text = self._texts[0]
+    def starts(self, text: Text) -> set[int]:
+        """Return where the instructions of known code begin, run or not."""
         at, starts = text.address, set()
         self._measuring, self._trace = True, []
         while text.holds(at):
@@ -236,8 +238,12 @@ class Emulator:
                     return self._ended(result=self._arch.result(self._uc))
                 continue
             last = self.instruction(trace[-1])
-            patched = not self._arch.is_call(last) and self._arch.is_patch(last)
-            return self._ended(left_for=stop.left_for, patched=patched)
+            called, patched = self._arch.is_call(last), self._arch.is_patch(last)
+            return self._ended(
+                left_for=stop.left_for,
+                patched=patched and not called,
+                strayed=not called and not patched,
+            )
 
     def _ended(self, **how: Any) -> Call:
         return Call(
@@ -250,7 +256,9 @@ class Emulator:
 
     def add(self, text: Text) -> None:
         """Make more code known."""
-        code = self._arch.without_tracers(text.code, text.address)
+        code = text.code
+        if text.name and not is_cold(text.name):  # it begins as functions do
+            code = self._arch.without_tracers(code, text.address)
         self._texts.append(text._replace(code=code))
         first, end = text.address + self._shift, text.address + self._shift + len(code)
         rights = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
@@ -323,7 +331,8 @@ class Emulator:
     def _on_invalid(
         self, uc: Any, access: int, address: int, size: int, _: int, __: Any
     ) -> bool:
-        if access == unicorn.UC_MEM_FETCH_UNMAPPED:
+        # What was only read so far is data here, and may be code as well.
+        if access in (unicorn.UC_MEM_FETCH_UNMAPPED, unicorn.UC_MEM_FETCH_PROT):
             if address != _RETURN:
                 self._stop = _Stop(address - self._shift)
             return False

@@ -75,11 +75,14 @@ class Study:
         self,
         emulator: Emulator,
         name_at: Callable[[int], str],
+        *,
+        whole: bool = True,
     ) -> None:
         self.trials: list[Trial] = []
         self.rule = Masks(0, 0)
         self.emulator = emulator
         self._name_at = name_at
+        self._whole = whole
         self._source = random.Random(1)
         self._filling = fillings.pointers()[0]
 
@@ -172,9 +175,14 @@ class Study:
     def call(
         self, vmas: Vmas, turned: Collection[int] = (), disturb: int | None = None
     ) -> Call:
-        """Call the function; calls of instrumentation in it are stepped over."""
+        """Call the function; calls of instrumentation in it are stepped over.
+
+        Where not the whole of it is known, what jumps elsewhere may still decide.
+        """
         while True:
             call = self.emulator.call(vmas, turned, disturb)
+            if call.strayed and not self._whole:
+                raise Undecodable("a part of the code cannot be read")
             outside = call.left_for
             if outside is None or outside in self.emulator.stepped_over:
                 return call

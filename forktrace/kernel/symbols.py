@@ -19,8 +19,9 @@ _PIECE = 1 << 20
 _ADDRESS = re.compile(rb"^([0-9a-f]{1,16}) ", re.MULTILINE)
 
 # What compilers append to a function they changed: GCC's .isra.N, .constprop.N and
-# .part.N (also several), Clang's .llvm.N. A .cold part is no function of its own.
-_VARIANT = rb"(?:\.(?:isra|constprop|part|llvm)\.\d+)*"
+# .part.N (also several), Clang's .llvm.N. Both put what hardly ever runs elsewhere, as
+# .cold, which is no function of its own (.cold.N before GCC 9).
+_VARIANT = rb"(?:\.(?:isra|constprop|part|llvm)\.\d+)*(?:\.cold(?:\.\d+)?)?"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Symbol:
     def is_variant(self) -> bool:
         """Tell whether the compiler changed it: its arguments mean nothing then."""
         return "." in self.name
+
+    @property
+    def is_cold(self) -> bool:
+        """Tell whether it is a part of a function that lies elsewhere."""
+        return is_cold(self.name)
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,17 @@ class Symbols:
         matching = [
             symbol
             for symbol in self.found.values()
-            if symbol.name.split(".", 1)[0] == name
+            if symbol.name.split(".", 1)[0] == name and not symbol.is_cold
         ]
         return tuple(sorted(matching, key=lambda s: (s.is_variant, s.name)))
+
+    def cold_parts(self, *names: str) -> tuple[Symbol, ...]:
+        """Return the parts of these functions, and of variants, that lie elsewhere."""
+        return tuple(
+            symbol
+            for symbol in self.found.values()
+            if symbol.name.split(".", 1)[0] in names and symbol.is_cold
+        )
 
     def name_at(self, address: int) -> str:
         """Return the name of what begins at an address, empty if nothing asked for."""
@@ -77,6 +91,11 @@ class Symbols:
     def __contains__(self, name: str) -> bool:
         """Tell whether the kernel has a function of exactly this name."""
         return name in self.found
+
+
+def is_cold(name: str) -> bool:
+    """Tell whether a symbol is a part of a function that lies elsewhere."""
+    return ".cold" in name
 
 
 @functools.lru_cache(maxsize=1)

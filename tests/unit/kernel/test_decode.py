@@ -136,7 +136,7 @@ class TestInstructions:
         forever = Text("spins", kernel.function.address, bytes.fromhex("ebfe"))
         spinning = Emulator(X86, (forever,), LAYOUT)
         assert len(spinning.call(Vmas()).trace) > 100
-        assert spinning.starts() == {forever.address}
+        assert spinning.starts(forever) == {forever.address}
 
 
 class TestOtherTracers:

@@ -95,3 +95,13 @@ class TestNames:
         symbols = read(tmp_path, KALLSYMS, "copy_*")
         assert "copy_page_range" in symbols
         assert {name[:5] for name in symbols.found} == {"copy_"}
+
+
+def test_a_cold_part_is_no_function_but_is_found_with_it(tmp_path: Path) -> None:
+    symbols = read(tmp_path, KALLSYMS, "copy_page_range", "vma_needs_copy")
+    parts = symbols.cold_parts("copy_page_range", "vma_needs_copy")
+    assert {part.name for part in parts} == {
+        "copy_page_range.cold",
+        "vma_needs_copy.part.0.cold",
+    }
+    assert symbols.variants("copy_page_range") == (symbols.get("copy_page_range"),)
