@@ -66,9 +66,7 @@ def read_decision(
     except Unsupported as error:
         raise Undecodable(error.message) from None
     thunks = frozenset(s.address for n in RETURN_THUNKS if (s := symbols.get(n)))
-    return decode(
-        arch, texts, layout, thunks, symbols.name_at, read_text, whole=whole
-    )
+    return decode(arch, texts, layout, thunks, symbols.name_at, read_text, whole=whole)
 
 
 def decode(

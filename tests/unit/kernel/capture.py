@@ -20,9 +20,10 @@ from forktrace.kernel.symbols import Symbols
 
 def main() -> None:
     symbols = Symbols.read(*rule.SYMBOLS)
-    functions, thunks = {}, []
+    functions, thunks, called = {}, [], {}
     for symbol in symbols.found.values():
         if symbol.name.startswith((*INSTRUMENTATION, *REPORTS)):
+            called[symbol.name] = symbol.address
             continue
         if symbol.name in RETURN_THUNKS:
             thunks.append(symbol.address)
@@ -42,6 +43,7 @@ def main() -> None:
         "functions": functions,
         "return_thunks": sorted(thunks),
         "vma_bits": bits,
+        "instrumentation": called,
     }
     json.dump(fixture, sys.stdout, indent=1)
 

@@ -4,7 +4,9 @@
 6.18.44's: that one's text was read through a BPF program, having no /proc/kcore. Those
 for arm64 come from the images in Debian's packages instead: vmlinux-to-elf found the
 symbols, and between __start_BTF and __stop_BTF lies the BTF. So they are as compiled,
-without what a kernel patches when it boots.
+without what a kernel patches when it boots. So are 7.3.4-gcc-kasan-kcov (GCC 12.2 with
+CONFIG_KASAN_INLINE, KCOV and UBSAN) and 7.3.4-clang-no-userfaultfd (clang 19 with CFI,
+without USERFAULTFD): mm/memory.o of Debian's sources, linked alone, with ftrace's nop.
 """
 
 from __future__ import annotations
@@ -55,7 +57,12 @@ EXPECTED: dict[str, tuple[dict[int, Side], tuple[int, ...]]] = {
     "7.3.4+deb13-arm64-16k": (FROM_7_3, (0x80,)),
     "7.3.4-symbol": (FROM_7_3, (0x5C,)),
     "7.3.4-isra": (FROM_7_3, (0x5A,)),
+    "7.3.4-gcc-kasan-kcov": (FROM_7_3, (0x12C,)),
+    "7.3.4-clang-no-userfaultfd": (FROM_6_19, (0x5A,)),
 }
+
+# Without it no VMA has the bit of RWP: what the release alone tells is right as well.
+AS_RELEASED = sorted(set(EXPECTED) - {"7.3.4-clang-no-userfaultfd"})
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ class Kernel:
     callees: tuple[Text, ...]
     thunks: frozenset[int]
     vma_bits: dict[str, int]
+    instrumentation: dict[str, int]
 
     def decode(self, code: bytes | None = None) -> Decision:
         """Decode copy_page_range, or other bytes in its place."""
@@ -78,7 +86,11 @@ class Kernel:
         arch = architecture(self.machine)
         assert arch
         texts = (function, *self.callees)
-        return decode(arch, texts, self.layout, self.thunks)
+        return decode(arch, texts, self.layout, self.thunks, self.name_at)
+
+    def name_at(self, address: int) -> str:
+        """Name what compilers had called there."""
+        return next((n for n, at in self.instrumentation.items() if at == address), "")
 
 
 def load(name: str) -> Kernel:
@@ -96,4 +108,5 @@ def load(name: str) -> Kernel:
         tuple(texts.values()),
         frozenset(raw["return_thunks"]),
         raw["vma_bits"],
+        raw.get("instrumentation", {}),
     )

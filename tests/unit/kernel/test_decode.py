@@ -321,3 +321,12 @@ class TestOtherRules:
                 "48f7472000040010750df6462004740748837e400074194883ec08e800000000"
                 "b8010000004883c408c3660f1f44000031c0c3"
             )
+
+    def test_a_variable_beside_a_return_thunk_changes_nothing(self) -> None:
+        """It reads what lies in the same page as the thunk by which it returns."""
+        code = bytes.fromhex(
+            "8b05fc1f000048f74720001c0010750748837e4000740ae8e51f0000e9df"
+            "1f000031c0e9d81f000000"
+        )
+        text = Text("copy_page_range", 0x1000, code)
+        assert decode(X86, (text,), LAYOUT, frozenset({0x3000})).bits == FROM_6_19
