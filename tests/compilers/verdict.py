@@ -12,6 +12,7 @@ from typing import cast
 from forktrace.kernel.arch import Architecture, architecture
 from forktrace.kernel.decision import Decision, Undecodable
 from forktrace.kernel.decode import decode
+from forktrace.kernel.symbols import is_cold
 from forktrace.kernel.text import Text
 from tests.compilers.compilers import KASAN_SHADOW, SHADOW, Build
 from tests.compilers.elf import Program
@@ -72,7 +73,8 @@ def _decode(
 ) -> Decision | str:
     """Return what the decoder says, or why it says nothing."""
     name, _ = shape.function(number)
-    texts = [program.text(name), *program.variants(f"{name}_{HELPER}")]
+    cold = [text for text in program.variants(name) if is_cold(text.name)]
+    texts = [program.text(name), *cold, *program.variants(f"{name}_{HELPER}")]
     thunks = frozenset(at for n in THUNKS if (at := program.symbols.get(n)))
     try:
         return decode(
