@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from forktrace import libbpf, procfs
-from forktrace.cgroups import CgroupPaths, nameless
+from forktrace.cgroups.paths import CgroupPaths, nameless
 from forktrace.model import Exec, Fork, KernelInfo, ProgramCost, Totals
 from forktrace.pulse import Pulse
 from forktrace.text import encode_comm

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from forktrace.cgroups import CgroupPaths
+from forktrace.cgroups.paths import CgroupPaths
 from forktrace.errors import ForktraceError
 from forktrace.explain.command import _rule_of
 from forktrace.exporter.listen import parse_address
