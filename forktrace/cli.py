@@ -84,6 +84,9 @@ def run(
     max_comms: Annotated[
         int, typer.Option(min=1, max=100, help="Series by process name; then `other`.")
     ] = 50,
+    max_units: Annotated[
+        int, typer.Option(min=1, max=100, help="Series by unit or container, likewise.")
+    ] = 25,
     web_config: Annotated[
         Optional[Path],
         typer.Option(
@@ -118,6 +121,7 @@ def run(
         systemd_socket=systemd_socket,
         telemetry_path=telemetry_path,
         max_comms=max_comms,
+        max_units=max_units,
         web_config=web_config,
         textfile=textfile,
         attach=attach.value,

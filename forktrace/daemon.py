@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import sys
@@ -9,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -57,6 +58,7 @@ class Options:
     systemd_socket: bool
     telemetry_path: str
     max_comms: int
+    max_units: int
     web_config: Path | None
     textfile: Path | None
     attach: AttachMode
@@ -162,14 +164,17 @@ def run(options: Options) -> None:
     with Session(options.attach, options.decision, wanted, deliver) as session:
         stop = Stop()
         now = time.monotonic()
+        node = os.environ.get("NODE_NAME", "")
         audit = AuditWindows(session, now) if options.decision == "auto" else None
         collector = ForktraceCollector(
             session.totals,
-            lambda: session.info,
+            lambda: replace(session.info, node=node),
             options.max_comms,
             session.bit_names,
             lambda: session.pulse.running,
             lambda: audit.failures if audit else 0,
+            options.max_units,
+            forget=session.forget_cgroups,
         )
         health = Health(collector)
         listeners = _listeners(options)

@@ -392,9 +392,13 @@ class Totals:
 
 @dataclass(frozen=True)
 class KernelInfo:
-    """Which kernel is traced and how: the labels of ``forktrace_kernel_info``."""
+    """Which kernel is traced and how: the labels of ``forktrace_kernel_info``.
+
+    ``node`` is what Kubernetes calls the host, where it does.
+    """
 
     release: str
     attach: Literal["fentry", "kprobe"]
     mask: int
     read_from: Literal["code", "btf", "table"]
+    node: str = ""

@@ -32,7 +32,7 @@ packages="python3 python3-venv python3-bpfcc
 extras=""
 if [ "$purpose" != run ]; then
     packages="$packages prometheus bpftrace chromium curl openssl tmux man-db
-        postgresql nginx python3-numpy qemu-system-arm buildah mmdebstrap crun"
+        postgresql nginx python3-numpy qemu-system-arm buildah mmdebstrap crun podman"
     extras="[dev]"
 fi
 

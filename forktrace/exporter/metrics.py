@@ -7,15 +7,13 @@ comes late or not at all loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, product
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from itertools import product
 from threading import Lock
 from typing import get_args
 
 from prometheus_client.core import (
-    CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
 )
@@ -24,11 +22,13 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from forktrace import __version__
 from forktrace.bits import ANON_VMA
+from forktrace.cgroups.units import Unit, UnitNames
 from forktrace.exporter.bounded import OTHER, Bounded, Cost
+from forktrace.exporter.families import NS, costs_of, counter, histogram
+from forktrace.exporter.units import BoundedUnits, Names
 from forktrace.model import (
     Decision,
     ExecDiscards,
-    Histogram,
     KernelInfo,
     Outcome,
     ProgramCost,
@@ -41,15 +41,14 @@ from forktrace.text import encodable
 DEFAULT_MAX_COMMS = 50
 """How many process names have series of their own."""
 
+DEFAULT_MAX_UNITS = 25
+"""How many units of systemd and containers have."""
+
 MOST_PAIRS = 30
 """How many pairs of a process name and a trigger have series of their own."""
 
-_NS = 1_000_000_000
 _SOURCES: tuple[Source, ...] = ("return", "branch", "rule")
 _RESULTS = ("agree", "disagree")
-
-Samples = Iterable[tuple[Sequence[str], float]]
-"""Label values and the value that belongs to them."""
 
 
 class ForktraceCollector(Collector):
@@ -59,6 +58,8 @@ class ForktraceCollector(Collector):
     bits: their triggers stand at 0 before the first such VMA is copied, so that the
     first one shows as an increase. ``running`` tells whether the kernel runs the
     probes, ``window_failures`` how often decisions were to be checked and could not be.
+    ``names`` tells what a cgroup is part of; ``forget`` is told of cgroups whose totals
+    need not be read any more.
     """
 
     def __init__(
@@ -69,6 +70,9 @@ class ForktraceCollector(Collector):
         bits: Sequence[str] = (),
         running: Callable[[], bool] = lambda: True,
         window_failures: Callable[[], int] = lambda: 0,
+        max_units: int = DEFAULT_MAX_UNITS,
+        names: Names | None = None,
+        forget: Callable[[Set[int]], None] = lambda cgroups: None,
     ) -> None:
         """Keep what a scrape needs; nothing is read yet."""
         self._read = read
@@ -78,7 +82,9 @@ class ForktraceCollector(Collector):
         self._window_failures = window_failures
         self._processes = Bounded(max_comms, OTHER)
         self._pairs = Bounded(MOST_PAIRS, (OTHER, OTHER))
-        # Two scrapes at once must not feed the process series out of order.
+        self._units = BoundedUnits(names or UnitNames(), max_units)
+        self._forget = forget
+        # Two scrapes at once must not feed these series out of order.
         self._lock = Lock()
 
     def collect(self) -> Iterator[Metric]:
@@ -87,11 +93,14 @@ class ForktraceCollector(Collector):
             totals = self._read()
             processes = self._processes.update(_by_comm(totals))
             pairs = self._pairs.update(_by_comm_and_trigger(totals))
+            units = self._units.update(totals.cgroups)
+            self._forget(self._units.forgettable())
         yield from _forks(totals)
         yield from _triggers(totals.triggers, self._bits)
         yield from _exec_discards(totals.exec_discards)
-        yield from _process_costs(processes)
+        yield from costs_of("process", _BY_COMM, ["comm"], _one_label(processes))
         yield from _process_triggers(pairs)
+        yield from costs_of("unit", _BY_UNIT, Unit._fields, units.items())
         yield from _own_health(totals, self._running())
         yield _window_failures(self._window_failures())
         yield from _programs(totals.programs)
@@ -110,23 +119,14 @@ def new_registry(collector: ForktraceCollector) -> CollectorRegistry:
     return registry
 
 
-def _counter(
-    name: str, help_text: str, labels: Sequence[str], samples: Samples, unit: str = ""
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, help_text, labels=labels, unit=unit)
-    for values, value in samples:
-        family.add_metric(values, value)
-    return family
-
-
 def _forks(totals: Totals) -> Iterator[Metric]:
-    yield _counter(
+    yield counter(
         "forktrace_forks",
         "Calls of fork (without CLONE_VM), by whether a child came of it.",
         ["outcome"],
         [([outcome], totals.forks.get(outcome, 0)) for outcome in get_args(Outcome)],
     )
-    yield _counter(
+    yield counter(
         "forktrace_forks_started",
         "Calls of fork (without CLONE_VM) that began.",
         [],
@@ -137,35 +137,24 @@ def _forks(totals: Totals) -> Iterator[Metric]:
         "Calls of fork that have begun and neither made a child nor failed.",
         value=totals.forks_in_progress,
     )
-    yield _histogram(
+    yield histogram(
         "forktrace_fork_duration_seconds",
         "Duration of fork in seconds, from the entry of kernel_clone until the child "
         "was woken or the fork failed.",
         totals.fork_duration,
     )
-    yield _histogram(
+    yield histogram(
         "forktrace_copy_duration_seconds",
         "Seconds of one fork spent inside copy_page_range, summed over its VMAs.",
         totals.copy_duration,
     )
-    yield _counter(
+    yield counter(
         "forktrace_vmas",
         "VMAs of forking processes, by what fork did with them: page tables copied, "
         "copy skipped, left out of the child (dontcopy), or wiped (wipeonfork).",
         ["decision"],
         [([each], getattr(totals.vmas, each)) for each in get_args(Decision)],
     )
-
-
-def _histogram(name: str, help_text: str, histogram: Histogram) -> Metric:
-    bounds = [str(bound / _NS) for bound in histogram.bounds_ns]
-    family = HistogramMetricFamily(name, help_text, unit="seconds")
-    family.add_metric(
-        [],
-        list(zip([*bounds, "+Inf"], accumulate(histogram.counts))),
-        histogram.sum_ns / _NS,
-    )
-    return family
 
 
 def _triggers(costs: Iterable[TriggerCost], bits: Sequence[str]) -> Iterator[Metric]:
@@ -181,20 +170,20 @@ def _triggers(costs: Iterable[TriggerCost], bits: Sequence[str]) -> Iterator[Met
         "by the VM_COPY_ON_FORK bits that forced the copy (trigger) and whether the "
         "VMA had an anon_vma and would have been copied without them."
     )
-    yield _counter(
+    yield counter(
         "forktrace_copied_vmas",
         f"VMAs whose page tables fork copied, {why}",
         labels,
         [(values, cost.vmas) for values, cost in labelled],
     )
-    yield _counter(
+    yield counter(
         "forktrace_copy_seconds",
         f"Seconds spent copying page tables in fork, {why}",
         labels,
-        [(values, cost.copy_ns / _NS) for values, cost in labelled],
+        [(values, cost.copy_ns / NS) for values, cost in labelled],
         "seconds",
     )
-    yield _counter(
+    yield counter(
         "forktrace_page_table_bytes",
         f"Bytes of page tables newly allocated for children, {why}",
         labels,
@@ -204,20 +193,20 @@ def _triggers(costs: Iterable[TriggerCost], bits: Sequence[str]) -> Iterator[Met
 
 
 def _exec_discards(discards: ExecDiscards) -> Iterator[Metric]:
-    yield _counter(
+    yield counter(
         "forktrace_exec_discards",
         "Children that called exec and so threw away the page tables fork had copied.",
         [],
         [([], discards.discards)],
     )
-    yield _counter(
+    yield counter(
         "forktrace_exec_discarded_copy_seconds",
         "Seconds spent copying page tables that exec then threw away.",
         [],
-        [([], discards.copy_ns / _NS)],
+        [([], discards.copy_ns / NS)],
         "seconds",
     )
-    yield _counter(
+    yield counter(
         "forktrace_exec_discarded_page_table_bytes",
         "Bytes of copied page tables that exec then threw away.",
         [],
@@ -240,31 +229,19 @@ def _by_comm_and_trigger(totals: Totals) -> Iterator[tuple[tuple[str, str], Cost
             yield (comm, OTHER if comm == OTHER else part.trigger), cost
 
 
-def _process_costs(costs: Mapping[str, Cost]) -> Iterator[Metric]:
-    whose = (
-        "by name (comm) of the parent; the heaviest names have their own series, "
-        "the rest is in comm=other."
-    )
-    yield _counter(
-        "forktrace_process_forks",
-        f"Calls of fork, {whose}",
-        ["comm"],
-        [([comm], cost.number) for comm, cost in costs.items()],
-    )
-    yield _counter(
-        "forktrace_process_copy_seconds",
-        f"Seconds spent copying page tables in fork, {whose}",
-        ["comm"],
-        [([comm], cost.copy_ns / _NS) for comm, cost in costs.items()],
-        "seconds",
-    )
-    yield _counter(
-        "forktrace_process_page_table_bytes",
-        f"Bytes of page tables newly allocated for children, {whose}",
-        ["comm"],
-        [([comm], cost.page_table_bytes) for comm, cost in costs.items()],
-        "bytes",
-    )
+_BY_COMM = (
+    "by name (comm) of the parent; the heaviest names have their own series, the rest "
+    "is in comm=other."
+)
+_BY_UNIT = (
+    "by what the parent's cgroup is part of: a unit of systemd, or a container and in "
+    "Kubernetes its pod; the heaviest have their own series, the rest is in unit=other."
+)
+
+
+def _one_label(costs: Mapping[str, Cost]) -> Iterator[tuple[Sequence[str], Cost]]:
+    for name, cost in costs.items():
+        yield (name,), cost
 
 
 def _process_triggers(costs: Mapping[tuple[str, str], Cost]) -> Iterator[Metric]:
@@ -272,23 +249,23 @@ def _process_triggers(costs: Mapping[tuple[str, str], Cost]) -> Iterator[Metric]
         "by name (comm) of the parent and by trigger; the heaviest pairs have their "
         "own series, the rest is in comm=other, trigger=other."
     )
-    yield _counter(
+    yield counter(
         "forktrace_process_trigger_copied_vmas",
         f"VMAs whose page tables fork copied, {whose}",
         ["comm", "trigger"],
         [(pair, cost.number) for pair, cost in costs.items()],
     )
-    yield _counter(
+    yield counter(
         "forktrace_process_trigger_copy_seconds",
         f"Seconds spent copying page tables in fork, {whose}",
         ["comm", "trigger"],
-        [(pair, cost.copy_ns / _NS) for pair, cost in costs.items()],
+        [(pair, cost.copy_ns / NS) for pair, cost in costs.items()],
         "seconds",
     )
 
 
 def _own_health(totals: Totals, running: bool) -> Iterator[Metric]:
-    yield _counter(
+    yield counter(
         "forktrace_decision_checks",
         "Decisions of the kernel held against the rule as evaluated by forktrace, by "
         "how the kernel's decision was seen (source) and whether the two agree.",
@@ -298,7 +275,7 @@ def _own_health(totals: Totals, running: bool) -> Iterator[Metric]:
             for key in product(_SOURCES, _RESULTS)
         ],
     )
-    yield _counter(
+    yield counter(
         "forktrace_lost",
         "Things that forktrace could not record, by the stage where they were lost.",
         ["stage"],
@@ -313,7 +290,7 @@ def _own_health(totals: Totals, running: bool) -> Iterator[Metric]:
 
 
 def _window_failures(count: int) -> Metric:
-    return _counter(
+    return counter(
         "forktrace_decision_window_failures",
         "Times at which the kernel's decisions were to be checked and could not be.",
         [],
@@ -322,14 +299,14 @@ def _window_failures(count: int) -> Metric:
 
 
 def _programs(programs: Sequence[ProgramCost]) -> Iterator[Metric]:
-    yield _counter(
+    yield counter(
         "forktrace_probe_seconds",
         "Seconds that forktrace's own BPF programs ran, from the kernel's statistics.",
         ["program"],
-        [([cost.program], cost.run_ns / _NS) for cost in programs],
+        [([cost.program], cost.run_ns / NS) for cost in programs],
         "seconds",
     )
-    yield _counter(
+    yield counter(
         "forktrace_probe_runs",
         "Runs of forktrace's own BPF programs, from the kernel's statistics.",
         ["program"],
@@ -347,6 +324,7 @@ def _kernel_info(info: KernelInfo) -> Metric:
             "attach": info.attach,
             "mask": f"{info.mask:#x}",
             "read_from": info.read_from,
+            **({"node": encodable(info.node)} if info.node else {}),
         },
     )
 

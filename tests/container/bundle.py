@@ -7,7 +7,7 @@ is passed over in silence. What no field says is as containerd and CRI-O have it
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,22 @@ _ELSEWHERE = {"automountServiceAccountToken", "nodeSelector", "tolerations"}
 _KUBELETS = {"name", "image", "ports", "startupProbe", "livenessProbe"}
 """Fields that are not the runtime's business."""
 
+_RUNTIMES = {"args", "env", "resources", "securityContext", "volumeMounts"}
+
 _UNITS = {"": 1, "m": 0.001, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
-def config(pod: Mapping[str, Any], image: Mapping[str, Any], rootfs: Path) -> Any:
+def config(
+    pod: Mapping[str, Any], image: Mapping[str, Any], rootfs: Path, node: str = ""
+) -> Any:
     """Return config.json for the only container of a pod's ``spec``.
 
-    ``image`` is the image's own configuration. Raises ValueError for a field that this
-    does not know.
+    ``image`` is the image's own configuration, ``node`` the node's name. Raises
+    ValueError for a field that this does not know.
     """
-    _known(pod, {*_ELSEWHERE, *_NAMESPACES.values(), "containers"})
+    _known(pod, {*_ELSEWHERE, *_NAMESPACES.values(), "containers", "volumes"})
     (container,) = pod["containers"]
-    _known(container, {*_KUBELETS, "args", "resources", "securityContext"})
+    _known(container, {*_KUBELETS, *_RUNTIMES})
     security = container["securityContext"]
     _known(
         security,
@@ -65,15 +69,12 @@ def config(pod: Mapping[str, Any], image: Mapping[str, Any], rootfs: Path) -> An
             "terminal": False,
             "user": {"uid": security["runAsUser"], "gid": 0},
             "args": [*image["Entrypoint"], *container["args"]],
-            "env": image["Env"],
+            "env": [*image["Env"], *_environment(container.get("env", ()), node)],
             "cwd": image.get("WorkingDir") or "/",
             "capabilities": _capabilities(security["capabilities"]),
             "noNewPrivileges": not security["allowPrivilegeEscalation"],
         },
-        "mounts": [
-            {"destination": place, "type": kind, "source": kind, "options": [*options]}
-            for place, kind, options in _MOUNTS
-        ],
+        "mounts": _mounts(pod, container),
         "linux": {
             "namespaces": [
                 {"type": kind}
@@ -95,6 +96,34 @@ def _known(fields: Mapping[str, Any], names: set[str]) -> None:
     unknown = fields.keys() - names
     if unknown:
         raise ValueError(f"what a runtime makes of {sorted(unknown)} is not known here")
+
+
+def _environment(asked: Sequence[Mapping[str, Any]], node: str) -> Iterator[str]:
+    for variable in asked:
+        _known(variable, {"name", "valueFrom"})
+        if variable["valueFrom"] != {"fieldRef": {"fieldPath": "spec.nodeName"}}:
+            raise ValueError(f"the value of {variable['name']} is not known here")
+        yield f"{variable['name']}={node}"
+
+
+def _mounts(pod: Mapping[str, Any], container: Mapping[str, Any]) -> list[Any]:
+    """Return what is mounted; the manifest's are in place of the runtime's own."""
+    paths = {}
+    for volume in pod.get("volumes", ()):
+        _known(volume, {"name", "hostPath"})
+        _known(volume["hostPath"], {"path", "type"})
+        paths[volume["name"]] = volume["hostPath"]["path"]
+    bound = {}
+    for mount in container.get("volumeMounts", ()):
+        _known(mount, {"name", "mountPath", "readOnly"})
+        access = "ro" if mount.get("readOnly") else "rw"
+        options = ["rbind", "rprivate", access]
+        bound[mount["mountPath"]] = ("bind", paths[mount["name"]], options)
+    own = {place: (kind, kind, [*options]) for place, kind, options in _MOUNTS}
+    return [
+        {"destination": place, "type": kind, "source": source, "options": options}
+        for place, (kind, source, options) in {**own, **bound}.items()
+    ]
 
 
 def _capabilities(asked: Mapping[str, list[str]]) -> dict[str, list[str]]:

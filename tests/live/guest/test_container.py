@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -31,6 +32,11 @@ from tests.live.guest.test_privileges import (
     pod,
     read_from,
 )
+
+NODE = "node-7"
+LOGS = Path("/var/log")
+ID, UID = "3f4e1b9a7c01" + "ab" * 26, "8f7e2c1a-55d0-4c1e-9b6f-0d3a5e7c9b11"
+"""Of a container and its pod, which the kubelet would run on that node."""
 
 IMAGE = os.environ.get("FORKTRACE_IMAGE", "")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -90,6 +96,7 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
         manifest["spec"]["template"]["spec"],
         json.loads(Path(IMAGE, "image.json").read_text()),
         Path(IMAGE, "rootfs"),
+        NODE,
     )
     # Stricter than the manifest, which asks for no profile: clusters may add this one.
     config["linux"]["seccomp"] = seccomp.rules(
@@ -99,7 +106,7 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     )
     (folder / "config.json").write_text(json.dumps(config))
     run = (*CRUN, "run", f"--bundle={folder}")
-    with paranoid(3), controllers("memory", "cpu"):
+    with paranoid(3), controllers("memory", "cpu"), links_to_logs():
         try:
             running = Forktrace(folder, NAME, command=run)
             (cgroup,) = CGROUPS.glob(f"**/*{NAME}*/cgroup.procs")
@@ -108,6 +115,17 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
             # crun itself ends with its container.
             end = (*CRUN, "delete", "--force", NAME)
             subprocess.run(end, check=True, timeout=PATIENCE)
+
+
+@contextmanager
+def links_to_logs() -> Iterator[None]:
+    """Have a folder for the kubelet's links, which may be made later."""
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", LOGS], check=True)
+    try:
+        (LOGS / "containers").mkdir()
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", LOGS], check=True)
 
 
 @contextmanager
@@ -156,6 +174,59 @@ def test_it_counts_the_nodes_forks_under_their_own_names(
     assert container.get("/healthz")
     forks = frozenset({("comm", "of-the-node")})
     assert container.metrics()["forktrace_process_forks_total", forks] == FORKS
+
+
+@contextmanager
+def pod_of_the_node(folder: Path) -> Iterator[None]:
+    """Run a container that forks, as containerd and the kubelet would for a pod."""
+    (folder / "config.json").write_text(
+        json.dumps(
+            {
+                "ociVersion": "1.0.2",
+                "root": {"path": str(Path(IMAGE, "rootfs")), "readonly": True},
+                "process": {
+                    "user": {"uid": 0, "gid": 0},
+                    "args": ["sh", "-c", "while sleep 0.1; do (:); done"],
+                    "env": ["PATH=/usr/bin:/bin"],
+                    "cwd": "/",
+                },
+                "mounts": [
+                    {"destination": "/proc", "type": "proc", "source": "proc"},
+                    {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
+                ],
+                "linux": {
+                    "cgroupsPath": f"/kubepods/burstable/pod{UID}/{ID}",
+                    "namespaces": [{"type": kind} for kind in ("mount", "pid")],
+                },
+            }
+        )
+    )
+    link = LOGS / f"containers/cart-0_shop_redis-{ID}.log"
+    link.symlink_to(f"/var/log/pods/shop_cart-0_{UID}/redis/0.log")
+    run = (*CRUN, "run", "--detach", f"--bundle={folder}", ID)
+    subprocess.run(run, check=True, timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        end = (*CRUN, "delete", "--force", ID)
+        subprocess.run(end, check=True, timeout=PATIENCE)
+
+
+def test_it_names_the_node_and_whose_forks_they_are(
+    container: Container, tmp_path: Path
+) -> None:
+    (info,) = (
+        dict(labels)
+        for name, labels in container.metrics()
+        if name == "forktrace_kernel_info"
+    )
+    assert info["node"] == NODE
+    redis = {"unit": "", "namespace": "shop", "pod": "cart-0", "container": "redis"}
+    key = ("forktrace_unit_forks_total", frozenset(redis.items()))
+    with pod_of_the_node(tmp_path):
+        wait_until(lambda: container.metrics().get(key, 0) > FORKS)
+    seen = re.findall(r"^forktrace_unit_f.*", container.get("/metrics"), re.MULTILINE)
+    keep("container_units.txt", "\n".join(seen))
 
 
 def test_it_observes_what_the_kernel_decides(

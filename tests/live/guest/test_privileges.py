@@ -24,6 +24,7 @@ from tests.live.guest.programs import (
     scrape,
     wait_until,
 )
+from tests.live.guest.systemd import SYSTEMD, UNITS, change, systemd
 
 PACKAGING = Path(__file__).parents[3] / "packaging"
 PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
@@ -171,8 +172,6 @@ def test_without_it_nothing_is_traced(capability: str) -> None:
         assert "CAP_BPF and CAP_PERFMON" in refused(privileged(fewer))
 
 
-SYSTEMD = Path("/usr/lib/systemd/systemd")
-UNITS = Path("/run/systemd/system")
 ERRORS = Path("/run/forktrace.err")
 
 HERE = f"""
@@ -191,29 +190,13 @@ RestartSec=1
 
 @pytest.fixture
 def manager() -> Iterator[int]:
-    """systemd with the unit, as process 1 of namespaces, as it runs in containers.
-
-    Yields its process id out here.
-    """
+    """systemd with the unit. Yields its process id out here."""
     ERRORS.unlink(missing_ok=True)
-    drop_in = UNITS / "forktrace.service.d/here.conf"
-    drop_in.parent.mkdir(parents=True, exist_ok=True)
-    drop_in.write_text(HERE)
+    change("forktrace.service", HERE)
     shutil.copy(PACKAGING / "systemd/forktrace.service", UNITS)
-    namespaces = ("--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-    systemd = ("env", "container=other", str(SYSTEMD), "--system")
-    with paranoid(3):
-        running = subprocess.Popen(
-            ["unshare", *namespaces, "--cgroup", *systemd, "--unit=forktrace.service"],
-            stdin=subprocess.DEVNULL,
-        )
-        try:
-            wait_until(lambda: ERRORS.exists() and "Metrics" in ERRORS.read_text())
-            (systemd_pid,) = children(running.pid)
-            yield systemd_pid
-        finally:
-            running.kill()
-            running.wait(PATIENCE)
+    with paranoid(3), systemd("forktrace.service") as pid:
+        wait_until(lambda: ERRORS.exists() and "Metrics" in ERRORS.read_text())
+        yield pid
 
 
 def told_by_systemd(manager: int, what: str) -> int:

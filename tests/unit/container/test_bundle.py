@@ -21,7 +21,7 @@ def pod() -> Any:
 
 
 def made(pod: Any) -> Any:
-    return bundle.config(pod, IMAGE, ROOTFS)
+    return bundle.config(pod, IMAGE, ROOTFS, "node-7")
 
 
 def namespaces(pod: Any) -> set[str]:
@@ -31,7 +31,7 @@ def namespaces(pod: Any) -> set[str]:
 def test_it_runs_the_images_program_with_the_manifests_arguments(pod: Any) -> None:
     process = made(pod)["process"]
     assert process["args"] == ["/bin/program", "run", "--listen", "[::]:19435"]
-    assert process["env"] == IMAGE["Env"]
+    assert process["env"] == [*IMAGE["Env"], "NODE_NAME=node-7"]
     assert process["user"] == {"uid": 0, "gid": 0}
 
 
@@ -70,7 +70,7 @@ def test_namespaces_are_its_own_unless_the_manifest_asks_for_the_nodes(
     assert namespaces({**pod, "hostPID": True}) == own - {"pid"}
 
 
-@pytest.mark.parametrize("field", ["volumeMounts", "env", "command"])
+@pytest.mark.parametrize("field", ["volumeDevices", "envFrom", "command"])
 def test_a_field_of_the_container_that_it_does_not_know_is_refused(
     pod: Any, field: str
 ) -> None:
@@ -82,6 +82,29 @@ def test_a_field_of_the_container_that_it_does_not_know_is_refused(
 def test_a_field_of_the_pod_that_it_does_not_know_is_refused(pod: Any) -> None:
     pod["securityContext"] = {"runAsUser": 0}
     with pytest.raises(ValueError, match="securityContext"):
+        made(pod)
+
+
+def test_it_sees_of_the_node_what_the_manifest_mounts_and_can_write_nothing(
+    pod: Any,
+) -> None:
+    mounts = {each["destination"]: each for each in made(pod)["mounts"]}
+    assert len(mounts) == len(made(pod)["mounts"])
+    bound = {place for place, each in mounts.items() if each["type"] == "bind"}
+    assert bound == {"/sys/fs/cgroup", "/var/log/containers"}
+    for place in bound:
+        assert mounts[place]["source"] == place
+        assert mounts[place]["options"] == ["rbind", "rprivate", "ro"]
+
+
+@pytest.mark.parametrize(
+    ("part", "field"), [("volumeMounts", "subPath"), ("env", "value")]
+)
+def test_a_field_of_a_mount_or_variable_that_it_does_not_know_is_refused(
+    pod: Any, part: str, field: str
+) -> None:
+    pod["containers"][0][part][0][field] = "x"
+    with pytest.raises(ValueError, match=field):
         made(pod)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 from forktrace.model import (
+    CgroupCost,
     ExecDiscards,
     Fork,
     Histogram,
@@ -36,7 +37,9 @@ def histogram() -> Histogram:
     return Histogram(BOUNDS_NS, tuple(range(len(BOUNDS_NS) + 1)), 12_500_000_000)
 
 
-def totals(processes: tuple[ProcessCost, ...] = ()) -> Totals:
+def totals(
+    processes: tuple[ProcessCost, ...] = (), cgroups: tuple[CgroupCost, ...] = ()
+) -> Totals:
     """Return a few totals, every number different."""
     return Totals(
         forks={"ok": 23, "failed": 2},
@@ -51,11 +54,14 @@ def totals(processes: tuple[ProcessCost, ...] = ()) -> Totals:
         decision_checks={("branch", "agree"): 805, ("branch", "disagree"): 1},
         exec_discards=ExecDiscards(19, 750_000_000, 65536),
         processes=processes,
+        cgroups=cgroups,
         programs=(ProgramCost("copy_page_range", 3_000_000, 1035),),
     )
 
 
-def full_totals(processes: tuple[ProcessCost, ...]) -> Totals:
+def full_totals(
+    processes: tuple[ProcessCost, ...], cgroups: tuple[CgroupCost, ...] = ()
+) -> Totals:
     """Return totals with all stages, and each trigger the longest rule can give."""
     names = [
         "+".join(bits)
@@ -82,6 +88,7 @@ def full_totals(processes: tuple[ProcessCost, ...]) -> Totals:
         decision_checks=few.decision_checks,
         exec_discards=few.exec_discards,
         processes=processes,
+        cgroups=cgroups,
         programs=tuple(ProgramCost(f"program_{n}", 10**9, 10**6) for n in range(12)),
     )
 
@@ -105,4 +112,10 @@ def forks() -> list[Fork]:
 
 def full() -> Totals:
     """Return totals that fill the registry, from as many names as the kernel keeps."""
-    return full_totals(tuple(ProcessCost(f"process{n}", n, n, n) for n in range(2048)))
+    return full_totals(
+        tuple(ProcessCost(f"process{n}", n, n, n) for n in range(2048)),
+        tuple(
+            CgroupCost(n + 1, f"unit{n}.service", "system.slice", n, n, n)
+            for n in range(2048)
+        ),
+    )

@@ -7,16 +7,22 @@ import shutil
 import subprocess
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from forktrace import __version__
 from forktrace.bits import ANON_VMA
-from forktrace.exporter.metrics import MOST_PAIRS, ForktraceCollector, new_registry
+from forktrace.exporter.metrics import (
+    DEFAULT_MAX_UNITS,
+    MOST_PAIRS,
+    ForktraceCollector,
+    new_registry,
+)
 from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import Rule
-from forktrace.model import ProcessCost, Totals, TriggerCost
+from forktrace.model import CgroupCost, ProcessCost, Totals, TriggerCost
 from forktrace.text import decode_comm
 from forktrace.tracer.layout import Layout
 from forktrace.tracer.maps import Naming, totals_of
@@ -25,6 +31,7 @@ from tests.unit.exporter.exposition import both_ways
 from tests.unit.kernel.fixtures import FROM_7_3
 
 MAX_SERIES = 600
+REDIS = {"unit": "redis.service", "namespace": "", "pod": "", "container": ""}
 
 
 def registry(totals: Totals, bits: tuple[str, ...] = ()) -> CollectorRegistry:
@@ -92,6 +99,10 @@ def hostile_comms(count: int) -> list[bytes]:
         ("forktrace_process_copy_seconds_total", {"comm": "redis"}, 0.5),
         ("forktrace_process_page_table_bytes_total", {"comm": "redis"}, 4096),
         ("forktrace_process_forks_total", {"comm": "other"}, 0),
+        ("forktrace_unit_forks_total", REDIS, 6),
+        ("forktrace_unit_copy_seconds_total", REDIS, 1.5),
+        ("forktrace_unit_page_table_bytes_total", REDIS, 8192),
+        ("forktrace_unit_forks_total", {**REDIS, "unit": "other"}, 0),
         (
             "forktrace_decision_checks_total",
             {"source": "branch", "result": "disagree"},
@@ -117,8 +128,22 @@ def hostile_comms(count: int) -> list[bytes]:
 def test_each_metric_of_the_contract(
     name: str, labels: dict[str, str], expected: float
 ) -> None:
-    totals = samples.totals((ProcessCost("redis", 4, 500_000_000, 4096),))
+    totals = samples.totals(
+        (ProcessCost("redis", 4, 500_000_000, 4096),),
+        (CgroupCost(2**40, "redis.service", "system.slice", 6, 1_500_000_000, 8192),),
+    )
     assert value(totals, name, labels) == expected
+
+
+def test_a_node_of_kubernetes_has_its_name_beside_its_kernel() -> None:
+    info = replace(samples.INFO, node="node-7\udcff")
+    named = new_registry(ForktraceCollector(samples.totals, lambda: info))
+    for all_samples in both_ways(named):
+        labels = next(
+            s.labels for s in all_samples if s.name == "forktrace_kernel_info"
+        )
+        assert labels["node"] == "node-7\\udcff"
+        assert labels["release"] == samples.INFO.release
 
 
 def test_histogram_buckets_are_cumulative_and_in_seconds() -> None:
@@ -167,9 +192,20 @@ def test_a_hundred_thousand_hostile_names_stay_within_the_series_budget() -> Non
         )
         for n, comm in enumerate(comms)
     )
-    full = registry(samples.full_totals(processes), samples.BITS)
+    cgroups = tuple(
+        CgroupCost(n + 1, f"{decode_comm(comm)}.service", "system.slice", 1, n, n)
+        for n, comm in enumerate(comms)
+    )
+    full = registry(samples.full_totals(processes, cgroups), samples.BITS)
     for all_samples in both_ways(full):
         assert len(all_samples) <= MAX_SERIES
+        units = {
+            sample.labels["unit"]: sample.value
+            for sample in all_samples
+            if sample.name == "forktrace_unit_forks_total"
+        }
+        assert len(units) == DEFAULT_MAX_UNITS + 1
+        assert sum(units.values()) == len(comms)
         shown = {
             sample.labels["comm"]: sample.value
             for sample in all_samples

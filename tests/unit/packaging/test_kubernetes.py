@@ -37,3 +37,8 @@ def test_it_is_not_privileged_and_drops_what_it_does_not_add(manifest: Any) -> N
     assert "privileged" not in security
     assert security["capabilities"]["drop"] == ["ALL"]
     assert security["readOnlyRootFilesystem"] is True
+
+
+def test_what_it_mounts_of_the_node_it_cannot_write(manifest: Any) -> None:
+    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    assert all(mount["readOnly"] for mount in container["volumeMounts"])
