@@ -6,6 +6,7 @@ from typing import Any
 
 from dashboards.board import board
 from dashboards.panels import (
+    FULL,
     HALF,
     HOST,
     INVESTIGATE_LINE,
@@ -15,6 +16,7 @@ from dashboards.panels import (
     lines,
     quantiles,
     ranking,
+    units,
 )
 from dashboards.settings import OBJECTIVE, OBJECTIVE_SECONDS
 
@@ -42,7 +44,8 @@ WASTE = _recorded("instance:forktrace_exec_discarded_copy_seconds:ratio_rate5m")
 
 def dashboard() -> Any:
     """Return the fleet view."""
-    rows = [("The fleet", _now()), ("Hosts", _hosts()), ("Kernels", _kernels())]
+    rows = [("The fleet", _now()), ("Hosts", _hosts())]
+    rows += [("Units", _units()), ("Kernels", _kernels())]
     return board(
         UID,
         "forktrace: fleet",
@@ -110,6 +113,31 @@ def _hosts() -> list[Any]:
             [("{{instance}}", f"topk(10, {COPYING})")],
             link=INVESTIGATE_LINE,
         ),
+    ]
+
+
+def _units() -> list[Any]:
+    def recorded(what: str) -> str:
+        return f'unit:forktrace_unit_{what}:rate5m{{job=~"$job"}}'
+
+    labels = "unit, namespace, container"
+    heaviest = f"topk(30, sum by ({labels}) ({recorded('copy_seconds')}))"
+
+    def of_heaviest(what: str) -> str:
+        return f"sum by ({labels}) ({recorded(what)}) and on ({labels}) {heaviest}"
+
+    return [
+        units(
+            "Units and containers, the costliest first",
+            "Over the last five minutes, of the whole fleet, all pods of a container "
+            "together; not only the chosen hosts.",
+            [
+                ("forks", "ops", of_heaviest("forks")),
+                ("copying", "percentunit", of_heaviest("copy_seconds")),
+                ("page tables", "Bps", of_heaviest("page_table_bytes")),
+            ],
+            FULL,
+        )
     ]
 
 

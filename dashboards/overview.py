@@ -12,6 +12,8 @@ from dashboards.panels import (
     INVESTIGATE_PROCESS,
     THIRD,
     TRIGGER,
+    UNIT,
+    UNIT_LABELS,
     advice,
     by_trigger,
     coloured,
@@ -191,8 +193,8 @@ BY_PAIR = "forktrace_process_trigger_copy_seconds_total"
 
 
 def _who() -> list[Any]:
-    def top(metric: str) -> str:
-        return f"topk(10, {total(metric, 'comm')})"
+    def top(metric: str, by: str = "comm") -> str:
+        return f"topk(10, {total(metric, by)})"
 
     return [
         ranking(
@@ -231,6 +233,22 @@ def _who() -> list[Any]:
             top("forktrace_process_forks_total"),
             HALF,
             link=INVESTIGATE_PROCESS,
+        ),
+        ranking(
+            "Time copying, by unit or container",
+            "In percent of a CPU; `other` holds those without a series of their own.",
+            "percentunit",
+            UNIT,
+            top("forktrace_unit_copy_seconds_total", UNIT_LABELS),
+            HALF,
+        ),
+        ranking(
+            "Page tables, by unit or container",
+            "Bytes of page tables allocated for the children of what runs there.",
+            "Bps",
+            UNIT,
+            top("forktrace_unit_page_table_bytes_total", UNIT_LABELS),
+            HALF,
         ),
     ]
 

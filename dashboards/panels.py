@@ -156,6 +156,10 @@ def quantiles(
     )
 
 
+UNIT_LABELS = "unit, namespace, pod, container"
+UNIT = "{{unit}} {{namespace}} {{pod}} {{container}}"
+"""Legend of a unit or a container: labels that do not apply are empty."""
+
 TRIGGER = "{{trigger}} {{anon_vma}}"
 """Legend of a line by trigger, which ``by_trigger`` puts into words."""
 
@@ -311,29 +315,54 @@ def hosts(title: str, description: str, columns: Sequence[tuple[str, str, str]])
     The first column's expression carries the labels of kernel_info. Rows are sorted by
     the second, worst first, and lead to their host.
     """
-    # Else Grafana takes the masks and the releases for numbers.
-    panel = table.Panel().unit("string")
+    first, *others = columns
+    # Rows of two queries are merged only if no label differs: not even the name.
+    nameless = [
+        (name, unit, f"sum by (job, instance) ({expression})")
+        for name, unit, expression in others
+    ]
     title_and_url = dict(zip(("title", "url"), INVESTIGATE_ROW))
+    panel = rows_of(
+        [first, *nameless],
+        hidden=("Time", "job"),
+        order=("instance", "release", "mask"),
+    )
     panel = panel.override_by_name(
         "instance", [model.DynamicConfigValue(id_val="links", value=[title_and_url])]
+    ).override_by_name(
+        "release", [model.DynamicConfigValue(id_val="custom.width", value=240)]
     )
+    return _common(panel, title, description, FULL, 10)
+
+
+def units(
+    title: str, description: str, columns: Sequence[tuple[str, str, str]], width: int
+) -> Any:
+    """Return a table of units and containers, sorted as ``hosts`` is."""
+    panel = rows_of(columns, hidden=("Time",), order=())
+    return _common(panel, title, description, width, 10)
+
+
+def rows_of(
+    columns: Sequence[tuple[str, str, str]], hidden: Sequence[str], order: Sequence[str]
+) -> Any:
+    """Return a table with a column for each query, sorted by the second.
+
+    ``order`` are the labels that come first, in turn.
+    """
+    # Else Grafana takes the masks and the releases for numbers.
+    panel = table.Panel().unit("string")
     names = {}
     for number, (name, unit, expression) in enumerate(columns):
-        # Rows of two queries are merged only if no label differs: not even the name.
-        nameless = f"sum by (job, instance) ({expression})" if number else expression
-        query = _query(nameless, "", number).instant().format(PromQueryFormat.TABLE)
+        query = _query(expression, "", number).instant().format(PromQueryFormat.TABLE)
         panel = panel.with_target(query)
-        value = f"Value #{chr(ord('A') + number)}"
-        names[value] = name
+        names[f"Value #{chr(ord('A') + number)}"] = name
         panel = panel.override_by_name(
             name, [model.DynamicConfigValue(id_val="unit", value=unit)]
         )
-    panel = panel.override_by_name(
-        "release", [model.DynamicConfigValue(id_val="custom.width", value=240)]
-    )
     organized = {
-        "excludeByName": {"Time": True, "job": True},
-        "indexByName": {"instance": 0, "release": 1, "mask": 2},
+        "excludeByName": dict.fromkeys(hidden, True),
+        "indexByName": {name: place for place, name in enumerate(order)},
         "renameByName": names,
     }
     for transformation, options in (("merge", {}), ("organize", organized)):
@@ -341,4 +370,4 @@ def hosts(title: str, description: str, columns: Sequence[tuple[str, str, str]])
             model.DataTransformerConfig(id_val=transformation, options=options)
         )
     sort = common.TableSortByFieldState().display_name(columns[1][0]).desc(True)
-    return _common(panel.sort_by([sort]), title, description, FULL, 10)
+    return panel.sort_by([sort])

@@ -30,7 +30,7 @@ from dashboards.queries import (
 from dashboards.settings import RUNBOOK
 from forktrace.bits import ANON_VMA
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
-from forktrace.model import ProcessCost
+from forktrace.model import CgroupCost, ProcessCost
 from forktrace.tracer.layout import BUCKET_BOUNDS_NS
 from forktrace.views import palette
 from tests.unit.exporter.samples import INFO, totals
@@ -56,7 +56,9 @@ RULE_TESTS = [
 
 def exported() -> dict[str, set[str]]:
     """Return the labels of every series name that forktrace exports."""
-    full = totals((ProcessCost("sh", 1, 2, 3),))
+    full = totals(
+        (ProcessCost("sh", 1, 2, 3),), (CgroupCost(7, "a.service", "", 1, 2, 3),)
+    )
     collector = ForktraceCollector(lambda: full, lambda: INFO, bits=("maybe_guard",))
     text = generate_latest(new_registry(collector)).decode()
     names: dict[str, set[str]] = {}
@@ -127,9 +129,14 @@ def test_no_panel_covers_another_and_each_has_its_number(path: Path) -> None:
 
 
 @pytest.mark.parametrize("panel", PANELS)
-def test_a_tables_queries_merge_into_one_row_a_host(panel: dict[str, Any]) -> None:
+def test_a_tables_queries_merge_into_one_row_each(panel: dict[str, Any]) -> None:
     """Grafana merges two rows only where no label of the same name differs."""
-    if panel["type"] == "table":
+    if panel["type"] == "table" and panel["title"].startswith("Units"):
+        sums = {target["expr"].partition(" (")[0] for target in panel["targets"]}
+        assert sums == {"sum by"}
+        groups = {target["expr"].split("(")[1] for target in panel["targets"]}
+        assert groups == {"unit, namespace, container) "}
+    elif panel["type"] == "table":
         first, *others = (target["expr"] for target in panel["targets"])
         assert " * on (job, instance) group_left " in first, "which drops the name"
         assert all(other.startswith("sum by (job, instance) (") for other in others)

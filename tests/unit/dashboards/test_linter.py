@@ -25,6 +25,9 @@ SELECTOR = re.compile(r"\b([a-z]\w*(?::\w+)*)\{([^}]*)\}")
 WHOLE_FLEET = {
     "trigger:forktrace_copy_seconds:rate5m",
     "job_le:forktrace_fork_duration_seconds_bucket:rate5m",
+    "unit:forktrace_unit_forks:rate5m",
+    "unit:forktrace_unit_copy_seconds:rate5m",
+    "unit:forktrace_unit_page_table_bytes:rate5m",
 }
 """Recorded of all hosts together, for ten thousand of them are too many to add up."""
 
