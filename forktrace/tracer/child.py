@@ -12,7 +12,7 @@ import pickle
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn, TypeVar
 
 from forktrace import patience, privileges
@@ -21,6 +21,7 @@ from forktrace.errors import SHORT_OF, ForktraceError
 Result = TypeVar("Result")
 Work = Callable[[], "tuple[Result, Sequence[int]]"]
 
+_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _MAX_FDS = 64
 _MAX_BYTES = 1 << 17
 
@@ -36,11 +37,14 @@ def in_child(work: Work[Result]) -> tuple[Result, list[int]]:
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
+    # Python runs hooks after a fork, and drops what a signal's handler raises in them.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     pid = os.fork()
     if pid == 0:
-        _child(parent, childs, log, work)
+        _child(parent, childs, log, before, work)
     childs.close()
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         patience.wait(ours, "compiling the BPF program")
         message, fds = receive(ours, _MAX_BYTES, _MAX_FDS)
     except BaseException:
@@ -97,11 +101,18 @@ def receive(ours: socket.socket, size: int, most: int) -> tuple[bytes, list[int]
     return message, fds
 
 
-def _child(parent: int, reply: socket.socket, log: int, work: Work[Result]) -> NoReturn:
+def _child(
+    parent: int,
+    reply: socket.socket,
+    log: int,
+    signals: Iterable[int],
+    work: Work[Result],
+) -> NoReturn:
     """Work, send what came of it, and end, whatever happens."""
     try:
         privileges.end_with_parent(parent)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         os.dup2(log, 1)
         os.dup2(log, 2)
         try:
