@@ -106,7 +106,8 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     )
     (folder / "config.json").write_text(json.dumps(config))
     run = (*CRUN, "run", f"--bundle={folder}")
-    with paranoid(3), controllers("memory", "cpu"), links_to_logs():
+    let_cgroups_have_limits()
+    with paranoid(3), links_to_logs():
         try:
             running = Forktrace(folder, NAME, command=run)
             (cgroup,) = CGROUPS.glob(f"**/*{NAME}*/cgroup.procs")
@@ -128,15 +129,9 @@ def links_to_logs() -> Iterator[None]:
         subprocess.run(["umount", "--lazy", LOGS], check=True)
 
 
-@contextmanager
-def controllers(*names: str) -> Iterator[None]:
-    """Let cgroups below the root have limits."""
-    control = CGROUPS / "cgroup.subtree_control"
-    control.write_text(" ".join(f"+{name}" for name in names))
-    try:
-        yield
-    finally:
-        control.write_text(" ".join(f"-{name}" for name in names))
+def let_cgroups_have_limits() -> None:
+    """For good: crun leaves cgroups above the one it ran in, which have them then."""
+    (CGROUPS / "cgroup.subtree_control").write_text("+memory +cpu")
 
 
 def test_it_has_what_the_manifest_gives_and_no_more(container: Container) -> None:
