@@ -17,7 +17,7 @@ place changes hands at most 64 times, and no more than that many names are remem
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from heapq import nlargest
 from operator import add, sub
@@ -84,6 +84,11 @@ class Bounded(Generic[Name]):
         self._own: dict[Name, _Series] = {}
         self._retired: dict[Name, Cost] = {}
         self._other = _Series(Cost(), Cost())
+
+    @property
+    def own(self) -> Collection[Name]:
+        """The names that have a series of their own."""
+        return self._own.keys()
 
     def update(self, totals: Iterable[tuple[Name, Cost]]) -> dict[Name, Cost]:
         """Take the totals of all names; return the series to show, the shared one last.

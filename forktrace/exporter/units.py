@@ -41,6 +41,7 @@ class BoundedUnits:
         self._names = names
         self._bounded = Bounded(max_units, REST)
         self._seen: dict[int, Cost] = {}
+        self._part_of: dict[int, Unit] = {}
         self._costs: dict[Unit, Cost] = defaultdict(Cost)
         self._gone: Set[int] = frozenset()
         self._enough = _MANY
@@ -58,7 +59,7 @@ class BoundedUnits:
         grown = [n for n, cost in costs.items() if self._seen.get(n) != cost]
         for n, unit in zip(grown, self._units([known[n] for n in grown])):
             growth = costs[n].since(self._seen.get(n, Cost()))
-            self._seen[n] = costs[n]
+            self._seen[n], self._part_of[n] = costs[n], unit
             self._costs[unit] = self._costs[unit].plus(growth)
         return self._bounded.update(self._costs.items())
 
@@ -73,9 +74,16 @@ class BoundedUnits:
         gone = self._names.gone(self._seen.keys())
         ready, self._gone = self._gone & gone, gone
         for number in ready:
-            del self._seen[number]
+            del self._seen[number], self._part_of[number]
+        self._forget_units()
         self._enough = max(_MANY, len(self._seen) + _MORE)
         return ready
+
+    def _forget_units(self) -> None:
+        """Count with the rest the units of which no cgroup is left and no series."""
+        kept = {REST, *self._part_of.values(), *self._bounded.own}
+        for unit in self._costs.keys() - kept:
+            self._costs[REST] = self._costs[REST].plus(self._costs.pop(unit))
 
     def _units(self, cgroups: Sequence[Cgroup]) -> Sequence[Unit]:
         """Return what each is part of."""

@@ -105,6 +105,20 @@ def test_cgroups_that_are_gone_are_forgotten_once_all_they_cost_is_counted() -> 
     assert scrape() == set()
 
 
+def test_units_that_are_gone_take_no_memory_and_their_costs_stay_counted() -> None:
+    names, units, at_once = Named(), 5000, 100
+    bounded = BoundedUnits(names, 5)
+    known, last = dict[int, CgroupCost](), dict[Unit, Cost]()
+    for first in range(1, units, at_once):
+        known |= {n: cgroup(n, f"u{n}", 1, n) for n in range(first, first + at_once)}
+        last |= bounded.update(list(known.values()))
+        assert sum(cost.number for cost in last.values()) == first + at_once - 1
+        for number in bounded.forgettable():
+            del known[number]
+        names.removed |= set(range(first, first + at_once))
+    assert len(bounded._costs) < len(known) + 10 < 2000
+
+
 def test_a_few_are_not_looked_for() -> None:
     names = Named()
     names.removed = {7}
