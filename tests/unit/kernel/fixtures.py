@@ -57,6 +57,7 @@ EXPECTED: dict[str, tuple[dict[int, Side], tuple[int, ...]]] = {
     "7.3.4+deb13-arm64-16k": (FROM_7_3, (0x80,)),
     "7.3.4-symbol": (FROM_7_3, (0x5C,)),
     "7.3.4-isra": (FROM_7_3, (0x5A,)),
+    "7.3.4-clang-cfi": (FROM_7_3, (0x63,)),
     "7.3.4-gcc-kasan-kcov": (FROM_7_3, (0x12C,)),
     "7.3.4-clang-no-userfaultfd": (FROM_6_19, (0x5A,)),
 }
