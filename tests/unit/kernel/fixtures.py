@@ -7,6 +7,7 @@ symbols, and between __start_BTF and __stop_BTF lies the BTF. So they are as com
 without what a kernel patches when it boots. So are 7.3.4-gcc-kasan-kcov (GCC 12.2 with
 CONFIG_KASAN_INLINE, KCOV and UBSAN) and 7.3.4-clang-no-userfaultfd (clang 19 with CFI,
 without USERFAULTFD): mm/memory.o of Debian's sources, linked alone, with ftrace's nop.
+7.3.4-clang-cfi (clang 19 with CFI and call padding) was captured as it ran.
 """
 
 from __future__ import annotations
