@@ -6,7 +6,6 @@ import {
   FieldType,
   getSeriesTimeStep,
   identityOverrideProcessor,
-  renderLegendFormat,
   standardTransformers,
   standardTransformersRegistry,
   toDataFrame,
@@ -90,6 +89,11 @@ function registryOf({ defaults, overrides }) {
   );
 }
 
+// As Grafana's backend for Prometheus names a series: a label that it lacks is empty.
+// @grafana/data's own function puts the label's name there.
+const legend = (format, labels) =>
+  format.replace(/\{\{\s*(.+?)\s*\}\}/g, (_, name) => labels[name] ?? '');
+
 function framesOfTarget({ refId, format, legendFormat, answer }) {
   if (format === 'table') {
     return answer.length ? [tableOf(refId, answer)] : [];
@@ -107,7 +111,7 @@ function framesOfTarget({ refId, format, legendFormat, answer }) {
           type: FieldType.number,
           values: numbers,
           labels: metric,
-          config: { displayNameFromDS: renderLegendFormat(legendFormat, metric) },
+          config: { displayNameFromDS: legend(legendFormat, metric) },
         },
       ],
     });
