@@ -124,7 +124,9 @@ class Bounded(Generic[Name]):
             for name, series in self._own.items()
         }
         leaving = sorted(weights, key=weights.__getitem__)
-        newcomers = self._heaviest(len(leaving), costs)
+        # The others are too light for any place; they may be thousands.
+        least = TAKEOVER * min(weights.values(), default=0)
+        newcomers = self._heaviest(len(leaving), costs, least)
         arriving = []
         for newcomer, lightest in zip(newcomers, leaving):
             if _weight(costs[newcomer]) < TAKEOVER * weights[lightest]:
@@ -137,11 +139,17 @@ class Bounded(Generic[Name]):
             arriving.append(newcomer)
         return arriving
 
-    def _heaviest(self, count: int, costs: Mapping[Name, Cost]) -> list[Name]:
+    def _heaviest(
+        self, count: int, costs: Mapping[Name, Cost], least: int = 0
+    ) -> list[Name]:
         if count <= 0:
             return []
-        ours = (*self._own, self._name_of_other)
-        candidates = costs.keys() - set(ours)
+        ours = {*self._own, self._name_of_other}
+        candidates = [
+            name
+            for name, cost in costs.items()
+            if cost.copy_ns + cost.number >= least and name not in ours
+        ]
         return nlargest(count, candidates, key=lambda name: _weight(costs[name]))
 
 

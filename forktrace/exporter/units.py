@@ -48,14 +48,15 @@ class BoundedUnits:
 
     def update(self, cgroups: Sequence[CgroupCost]) -> dict[Unit, Cost]:
         """Take the totals of all cgroups; return the series to show, the rest last."""
-        costs: dict[int, Cost] = defaultdict(Cost)
-        known: dict[int, Cgroup] = {}
+        costs: dict[int, Cost] = {}
+        known: dict[int, CgroupCost] = {}
         for each in cgroups:
-            # One may have several places in the kernel's table, not all with its name.
+            number = each.cgroup
             cost = Cost(each.forks, each.copy_ns, each.page_table_bytes)
-            costs[each.cgroup] = costs[each.cgroup].plus(cost)
-            if each.name or each.cgroup not in known:
-                known[each.cgroup] = Cgroup(each.cgroup, each.name, each.parent)
+            # One may have several places in the kernel's table, not all with its name.
+            costs[number] = costs[number].plus(cost) if number in costs else cost
+            if each.name or number not in known:
+                known[number] = each
         grown = [n for n, cost in costs.items() if self._seen.get(n) != cost]
         for n, unit in zip(grown, self._units([known[n] for n in grown])):
             growth = costs[n].since(self._seen.get(n, Cost()))
@@ -85,7 +86,8 @@ class BoundedUnits:
         for unit in self._costs.keys() - kept:
             self._costs[REST] = self._costs[REST].plus(self._costs.pop(unit))
 
-    def _units(self, cgroups: Sequence[Cgroup]) -> Sequence[Unit]:
+    def _units(self, cgroups: Sequence[CgroupCost]) -> Sequence[Unit]:
         """Return what each is part of."""
-        units = iter(self._names.units([each for each in cgroups if each.number]))
-        return [next(units) if each.number else REST for each in cgroups]
+        named = [Cgroup(c.cgroup, c.name, c.parent) for c in cgroups if c.cgroup]
+        units = iter(self._names.units(named))
+        return [next(units) if each.cgroup else REST for each in cgroups]

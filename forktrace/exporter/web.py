@@ -11,6 +11,7 @@ inner parts, and exporter-toolkit's format stays our own code with either.
 
 from __future__ import annotations
 
+import gc
 import gzip
 import re
 import socket
@@ -100,6 +101,8 @@ class Server:
             )
             for http in self._https
         ]
+        # What is there by now stays: no scrape need wait until it was looked through.
+        gc.freeze()
         for thread in self._threads:
             thread.start()
 
