@@ -300,6 +300,13 @@ class ProcessCost:
     triggers: tuple[TriggerCost, ...] = ()
 
 
+OTHER = "other"
+"""What all the rest is called. A name that really reads so counts there as well."""
+
+CGROUP_NAME = 128
+"""Bytes that the kernel side keeps of a cgroup's name, the NUL at its end included."""
+
+
 @dataclass(frozen=True)
 class CgroupCost:
     """What the forks of the processes in one cgroup cost, not of those below it.

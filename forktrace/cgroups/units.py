@@ -12,8 +12,8 @@ from typing import NamedTuple
 from forktrace.cgroups.containers import Kubelet, Names, is_cruns, runtimes_names
 from forktrace.cgroups.paths import CgroupPaths
 from forktrace.cgroups.place import Place, place_of
+from forktrace.model import CGROUP_NAME
 from forktrace.text import encodable
-from forktrace.tracer.layout import CGROUP_NAME
 
 SHORT = 12
 """So many digits of a container's number runtimes show."""

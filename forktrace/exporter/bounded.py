@@ -25,9 +25,6 @@ from typing import Generic, NamedTuple, TypeVar
 
 Name = TypeVar("Name", bound=Hashable)
 
-OTHER = "other"
-"""What all the rest is called. A name that really reads so counts there as well."""
-
 TAKEOVER = 2
 """How many times as heavy as the lightest a name must be to take its place."""
 

@@ -23,10 +23,11 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from forktrace import __version__
 from forktrace.bits import ANON_VMA
 from forktrace.cgroups.units import Unit, UnitNames
-from forktrace.exporter.bounded import OTHER, Bounded, Cost
+from forktrace.exporter.bounded import Bounded, Cost
 from forktrace.exporter.families import NS, costs_of, counter, histogram
 from forktrace.exporter.units import BoundedUnits, Names
 from forktrace.model import (
+    OTHER,
     Decision,
     ExecDiscards,
     KernelInfo,

@@ -7,8 +7,8 @@ from collections.abc import Sequence, Set
 from typing import Protocol
 
 from forktrace.cgroups.units import Cgroup, Unit
-from forktrace.exporter.bounded import OTHER, Bounded, Cost
-from forktrace.model import CgroupCost
+from forktrace.exporter.bounded import Bounded, Cost
+from forktrace.model import OTHER, CgroupCost
 
 REST = Unit(OTHER)
 """What all the rest share."""

@@ -117,6 +117,7 @@ class Server:
             http.shutdown()
             http.server_close()
         self._shared.connections.shut_all()
+        self._shared.renders.shutdown(wait=False, cancel_futures=True)
         for thread in self._threads:
             thread.join()
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from forktrace.libbpf import MappedArray
-from forktrace.model import CgroupCost, ExecDiscards, ProcessCost, TriggerCost
+from forktrace.model import OTHER, CgroupCost, ExecDiscards, ProcessCost, TriggerCost
 from forktrace.text import decode_comm
-from forktrace.tracer.layout import OTHER, WHOSE, Cost
+from forktrace.tracer.layout import WHOSE, Cost
 
 _Row = tuple[str, bool]
 _Sums = list[int]
 
 
 class Costs:
-    """Reads the table; one caller at a time.
+    """Reads the table; several threads may ask.
 
     ``rows`` are the trigger of each row of a name, and whether it had an anon_vma. A
     place is read anew only when forks were added to it: the table is large and most of

@@ -10,6 +10,8 @@ import ctypes
 from ctypes import Structure, c_char, c_int64, c_uint32, c_uint64
 from typing import Any
 
+from forktrace.model import CGROUP_NAME
+
 BUCKET_BOUNDS_NS = (
     *(20_000, 50_000, 100_000, 200_000, 500_000),
     *(1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000, 50_000_000),
@@ -54,15 +56,11 @@ FORK_EVENT = 1
 VMA_EVENT = 2
 EXEC_EVENT = 3
 COMM_LEN = 16
-CGROUP_NAME = 128
 CHOICES = 16
 """How many processes, names or cgroups can be asked for at once."""
 
 WHOSE = ("comm", "cgroup")
 """``enum whose`` in order: whose costs the table holds, as many places for each."""
-
-OTHER = "other"
-"""What the last place of each kind is called, which the rest share."""
 
 
 class Row(Structure):

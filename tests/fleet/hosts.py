@@ -7,16 +7,14 @@ keep. Only what calls for an alert does not.
 from __future__ import annotations
 
 import random
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager, suppress
 
 from prometheus_client import generate_latest
 
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
 from forktrace.model import Histogram, KernelInfo, ProcessCost, Totals, VmaCounts
 from forktrace.tracer.layout import BUCKET_BOUNDS_NS, LOST_STAGES
+from tests.stack.serving import Silent, serving
 
 BITS = ("pfnmap", "maybe_guard", "uffd_wp", "mixedmap", "uffd_rwp")
 ALARMS = ("forktrace_lost", "disagree")
@@ -79,11 +77,10 @@ class Host:
         return forks if "_duration_seconds_" in name else random.randrange(forks + 1)
 
 
-@contextmanager
-def serve(hosts: dict[str, Host]) -> Iterator[str]:
+def serve(hosts: dict[str, Host]) -> AbstractContextManager[str]:
     """Serve each host under /NAME while this lasts; yields host:port."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent):
         def do_GET(self) -> None:
             """Answer a scrape."""
             body = hosts[self.path.strip("/")].scrape().encode()
@@ -94,12 +91,4 @@ def serve(hosts: dict[str, Host]) -> Iterator[str]:
             with suppress(BrokenPipeError):
                 self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing of each scrape."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
+    return serving(Handler)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 from forktrace.errors import EXIT_FAILED, ForktraceError, Unsupported
@@ -29,6 +29,7 @@ from tests.lab import Machine, run_guest
 from tests.lab.cache import cache_folder
 from tests.stack.grafana import grafana
 from tests.stack.prometheus import Prometheus, Target
+from tests.stack.serving import Silent, serving
 
 FORKTRACE = "127.0.0.1:19435"
 INTERVAL = "15s"
@@ -126,32 +127,18 @@ def _traced_guest(folder: Path) -> Iterator[Target]:
                 said = ended[0] if ended else f"not ready in {UP_SECONDS:g} s"
                 raise ForktraceError(f"The virtual machine failed: {said}")
             time.sleep(0.2)
-        with _served(results) as address:
+        with serving(partial(_Files, directory=str(results))) as address:
             yield Target(address)
     finally:
         (results / "stop").touch()
         thread.join()
 
 
-class _Handler(SimpleHTTPRequestHandler):
+class _Files(Silent, SimpleHTTPRequestHandler):
     extensions_map = {  # noqa: RUF012 - theirs
         ".html": "text/html; charset=utf-8",
         "": "text/plain; version=0.0.4",
     }
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing of each scrape."""
-
-
-@contextmanager
-def _served(folder: Path) -> Iterator[str]:
-    handler = partial(_Handler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
 
 
 if __name__ == "__main__":

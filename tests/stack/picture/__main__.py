@@ -16,11 +16,8 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +27,7 @@ from tests.patience import PATIENCE
 from tests.stack.guest import VALUES
 from tests.stack.picture.answers import answered, kept, silent, span
 from tests.stack.picture.components import bundle
+from tests.stack.serving import Silent, serving
 
 WIDTH, BAR = 1680, 100
 """Pixels: of the whole, and of what stands above the panels."""
@@ -65,7 +63,10 @@ def main() -> int:
 def _draw(options: argparse.Namespace) -> int:
     answers = kept(options.answers, fresh=options.fresh)
     status = 0
-    with tempfile.TemporaryDirectory() as scratch, _served(Path(scratch)) as address:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        serving(partial(_Files, directory=scratch)) as address,
+    ):
         bundle(Path(scratch))
         for path in sorted(DASHBOARDS.glob("forktrace-*.json")):
             dashboard = answered(json.loads(path.read_text()), answers)
@@ -77,7 +78,9 @@ def _draw(options: argparse.Namespace) -> int:
             )
             (Path(scratch) / f"{path.stem}.html").write_text(page)
             picture = options.folder / f"{path.stem}.png"
-            _photograph(f"{address}/{path.stem}.html", _height(dashboard), picture)
+            _photograph(
+                f"http://{address}/{path.stem}.html", _height(dashboard), picture
+            )
             print(picture)
             for title in silent(dashboard):
                 print(f"{path.stem}: {title}: no data", file=sys.stderr)
@@ -96,21 +99,8 @@ def _height(dashboard: dict[str, Any]) -> int:
     return BAR + ROW * rows
 
 
-class _Handler(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Say nothing of each file."""
-
-
-@contextmanager
-def _served(folder: Path) -> Iterator[str]:
-    """Serve the page: from a file, the components could not fetch their icons."""
-    handler = partial(_Handler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
+class _Files(Silent, SimpleHTTPRequestHandler):
+    """The page: from a file, the components could not fetch their icons."""
 
 
 def _photograph(address: str, height: int, picture: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forktrace.exporter.bounded import OTHER, Bounded, Cost
+from forktrace.exporter.bounded import Bounded, Cost
+from forktrace.model import OTHER
 
 Numbers = tuple[int, int, int]
 

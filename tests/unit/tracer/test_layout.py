@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from forktrace.model import CGROUP_NAME
 from forktrace.tracer.compiler import bpf_folder
 from forktrace.tracer.layout import (
     BUCKET_BOUNDS_NS,
-    CGROUP_NAME,
     CHOICES,
     LOST_STAGES,
     SOURCES,
