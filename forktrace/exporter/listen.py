@@ -9,6 +9,7 @@ from contextlib import suppress
 from forktrace.errors import ForktraceError, UsageError
 
 DEFAULT_ADDRESS = "127.0.0.1:19435"
+_TCP = {(socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET6, socket.SOCK_STREAM)}
 _FIRST_INHERITED = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 
 
@@ -55,7 +56,7 @@ def listen(address: str) -> socket.socket:
 def inherited() -> list[socket.socket]:
     """Return the sockets that systemd opened for this process, as sd_listen_fds(3).
 
-    Raises ForktraceError where there are none.
+    Raises ForktraceError where there are none, and where one is not of TCP.
     """
     count = os.environ.get("LISTEN_FDS", "")
     ours = os.environ.get("LISTEN_PID") == str(os.getpid())
@@ -67,7 +68,13 @@ def inherited() -> list[socket.socket]:
     fds = range(_FIRST_INHERITED, _FIRST_INHERITED + int(count))
     for fd in fds:
         os.set_inheritable(fd, False)
-    return [socket.socket(fileno=fd) for fd in fds]
+    sockets = [socket.socket(fileno=fd) for fd in fds]
+    if not {(each.family, each.type) for each in sockets} <= _TCP:
+        raise ForktraceError(
+            "systemd opened a socket for forktrace that is not of TCP.",
+            "Write ListenStream=HOST:PORT or a port alone in the socket unit.",
+        )
+    return sockets
 
 
 def _listen_everywhere(port: int) -> socket.socket:

@@ -71,7 +71,7 @@ def test_everywhere_means_ipv4_too(address: str) -> None:
 
 _ACTIVATED = """
 import os, socket, sys
-listener = socket.create_server(("127.0.0.1", 0))
+listener = socket.socket(*(getattr(socket, name) for name in sys.argv[2:]))
 os.dup2(listener.fileno(), 3)
 os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid() + int(sys.argv[1]))}
 from forktrace.exporter.listen import inherited
@@ -81,10 +81,12 @@ print(found.getsockname() == listener.getsockname(), found.family.name,
 """
 
 
-def activated(distance: int) -> subprocess.CompletedProcess[str]:
+def activated(
+    distance: int, family: str = "AF_INET", kind: str = "SOCK_STREAM"
+) -> subprocess.CompletedProcess[str]:
     """Take sockets as from systemd, which meant them for a process that far away."""
     return subprocess.run(
-        [sys.executable, "-c", _ACTIVATED, str(distance)],
+        [sys.executable, "-c", _ACTIVATED, str(distance), family, kind],
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -98,3 +100,10 @@ def test_sockets_of_systemd_are_taken_and_not_handed_on() -> None:
 
 def test_sockets_meant_for_another_process_are_not_taken() -> None:
     assert "systemd opened no socket" in activated(1).stderr
+
+
+@pytest.mark.parametrize(
+    "kind", [("AF_UNIX", "SOCK_STREAM"), ("AF_INET", "SOCK_DGRAM")]
+)
+def test_sockets_of_another_kind_are_refused(kind: tuple[str, str]) -> None:
+    assert "that is not of TCP" in activated(0, *kind).stderr
