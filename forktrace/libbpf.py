@@ -87,17 +87,16 @@ class MappedArray:
         """Return a copy of one element."""
         return self._value.from_buffer_copy(self._memory, index * self._size)
 
+    def raw(self, first: int, count: int) -> list[bytes]:
+        """Return the bytes of some elements."""
+        ends = range(first * self._size, (first + count + 1) * self._size, self._size)
+        return [self._memory[at:end] for at, end in zip(ends, ends[1:])]
+
     def column(self, member: str) -> list[int]:
         """Return one member, of 64 bits, of all elements; nothing else is copied."""
         place = getattr(self._value, member)
         with memoryview(self._memory) as memory, memory.cast("Q") as words:
             return words[place.offset // 8 :: self._size // 8].tolist()
-
-    def words(self, index: int) -> list[int]:
-        """Return one element as numbers of 64 bits."""
-        with memoryview(self._memory) as memory, memory.cast("Q") as words:
-            size = self._size // 8
-            return words[index * size : (index + 1) * size].tolist()
 
     def write_word(self, index: int, member: str, value: int) -> None:
         """Set one member, of 64 bits, of one element."""

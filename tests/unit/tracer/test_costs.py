@@ -2,68 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
-import mmap
-from typing import Any
+import operator
 
 import pytest
 
-from forktrace.libbpf import MappedArray
 from forktrace.model import CgroupCost, ExecDiscards, TriggerCost
-from forktrace.tracer.costs import Costs
-from forktrace.tracer.layout import WHOSE, CgroupNames, Cost, Layout
+from tests.unit.tracer.tables import Table
 
 PLACES = 4
-LAYOUT = Layout(1)
-ROWS = [("unknown", False), ("anon_vma", True), ("pfnmap", False), ("pfnmap", True)]
-
-
-class Array(MappedArray):
-    """An array in memory of our own instead of a map's."""
-
-    def __init__(self, value: type[Any], entries: int) -> None:
-        self._value, self.entries = value, entries
-        self._size = ctypes.sizeof(value)
-        self._memory = mmap.mmap(-1, self._size * entries)
-
-    def put(self, index: int, **members: Any) -> None:
-        element = self._value.from_buffer(self._memory, index * self._size)
-        for name, value in members.items():
-            setattr(element, name, value)
-
-
-class Table:
-    """The maps, as the kernel fills them."""
-
-    def __init__(self) -> None:
-        self.costs = Array(Cost, len(WHOSE) * (PLACES + 1))
-        self.rows = Array(LAYOUT.CommRows, PLACES + 1)
-        self.names = Array(CgroupNames, PLACES + 1)
-        self.read = Costs(
-            {"costs": self.costs, "comm_rows": self.rows, "cgroup_names": self.names},
-            ROWS,
-        )
-
-    def comm(self, place: int, name: bytes, **sums: int) -> None:
-        words = (ctypes.c_uint64 * 2).from_buffer_copy(name.ljust(16, b"\0"))
-        self.costs.put(place, key=words, taken=place < PLACES, **sums)
-
-    def row(self, place: int, number: int, *values: int) -> None:
-        rows = self.rows.read(place).rows
-        members = ("vmas", "copy_ns", "page_table_bytes")
-        for member, value in zip(members, values):
-            setattr(rows[number], member, value)
-        self.rows.put(place, rows=rows)
-
-    def cgroup(self, place: int, number: int, own: bytes, **sums: int) -> None:
-        self.names.put(place, own=own, parent=b"system.slice")
-        key = (ctypes.c_uint64 * 2)(number, 0)
-        self.costs.put(PLACES + 1 + place, key=key, taken=1, **sums)
 
 
 @pytest.fixture
 def table() -> Table:
-    return Table()
+    return Table(PLACES)
 
 
 def test_names_in_two_places_are_added_up_and_the_last_place_is_the_others(
@@ -95,6 +46,21 @@ def test_what_a_name_copied_is_told_by_trigger(table: Table) -> None:
     table.row(2, 1, 3, 35, 0)
     (shell,) = (each for each in table.read.processes() if each.comm == "sh")
     assert TriggerCost("anon_vma", True, 3, 35, 0) in shell.triggers
+
+
+def test_what_did_not_change_is_the_same_object_and_what_comes_late_is_seen(
+    table: Table,
+) -> None:
+    table.comm(0, b"sh", forks=1)
+    before = table.read.processes()
+    table.row(0, 1, 1, 20, 0)
+    shell, others = late = table.read.processes()
+    assert shell.triggers == (TriggerCost("anon_vma", True, 1, 20, 0),)
+    assert others is before[1]
+    table.read.processes()
+    assert all(map(operator.is_, late, table.read.processes()))
+    table.comm(0, b"sh", forks=1, discards=3)
+    assert table.read.processes()[0].exec_discards.discards == 3
 
 
 def test_a_cgroup_is_named_as_the_kernel_did_and_anew_in_the_next_turn(
