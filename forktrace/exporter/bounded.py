@@ -12,15 +12,14 @@ The rest share one. The rule:
 
 So what was ever shown adds up to what was counted, nothing twice, and no series ever
 falls. "Twice" also keeps the set of names calm: a weight is a 64-bit number, so each
-place changes hands at most 64 times, and no more than that many names are remembered.
+place changes hands at most 64 times, and no more series than that are remembered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Mapping
-from dataclasses import dataclass
 from heapq import nlargest
-from operator import add, sub
+from operator import add
 from typing import Generic, NamedTuple, TypeVar
 
 Name = TypeVar("Name", bound=Hashable)
@@ -40,31 +39,23 @@ class Cost(NamedTuple):
         """Return the sum, field by field."""
         return Cost(*map(add, self, more))
 
-    def minus(self, less: Cost) -> Cost:
-        """Return the difference, field by field."""
-        return Cost(*map(sub, self, less))
-
     def since(self, before: Cost) -> Cost:
         """Return the growth since ``before``, none where the kernel's number fell."""
-        return Cost(*(max(0, growth) for growth in self.minus(before)))
+        return Cost(*(max(0, now - then) for now, then in zip(self, before)))
+
+
+Item = TypeVar("Item")
+
+
+def changed(now: Iterable[Item], before: Iterable[Item]) -> list[Item]:
+    """Return what was not there before, as the same object: mostly next to nothing."""
+    known = set(map(id, before))
+    return [each for each in now if id(each) not in known]
 
 
 def _weight(cost: Cost) -> int:
     # A fork that took no measured time must still weigh something.
     return cost.copy_ns + cost.number
-
-
-@dataclass
-class _Series:
-    """One name's own series: what it shows, and the kernel's total at that time."""
-
-    shown: Cost
-    seen: Cost
-
-    def advance(self, total: Cost) -> None:
-        """Show the growth since the total seen last."""
-        self.shown = self.shown.plus(total.since(self.seen))
-        self.seen = total
 
 
 class Bounded(Generic[Name]):
@@ -78,9 +69,11 @@ class Bounded(Generic[Name]):
         """Start with no series; ``other`` is the name of the shared one."""
         self._most = most
         self._name_of_other = other
-        self._own: dict[Name, _Series] = {}
+        self._seen: dict[Name, Cost] = {}
+        # What series show, have shown, and what the shared one shows.
+        self._own: dict[Name, Cost] = {}
         self._retired: dict[Name, Cost] = {}
-        self._other = _Series(Cost(), Cost())
+        self._other = Cost()
 
     @property
     def own(self) -> Collection[Name]:
@@ -88,68 +81,59 @@ class Bounded(Generic[Name]):
         return self._own.keys()
 
     def update(self, totals: Iterable[tuple[Name, Cost]]) -> dict[Name, Cost]:
-        """Take the totals of all names; return the series to show, the shared one last.
+        """Take the totals of names; return the series to show, the shared one last.
 
-        A name may come several times: then it is added up.
+        Names that did not grow since the last time may be left out. A name may come
+        several times: then it is added up.
         """
         costs: dict[Name, Cost] = {}
         for name, cost in totals:
             costs[name] = costs[name].plus(cost) if name in costs else cost
         self._fill_free_places(costs)
         arriving = self._retire_lightest(costs)
-        for name, series in self._own.items():
-            if name in costs:
-                series.advance(costs[name])
-        self._other.advance(_sum(costs, self._own))
+        for name, cost in costs.items():
+            growth = cost.since(self._seen.get(name, Cost()))
+            self._seen[name] = cost
+            if name in self._own:
+                self._own[name] = self._own[name].plus(growth)
+            else:
+                self._other = self._other.plus(growth)
         for name in arriving:
             # Up to now it was in the shared one; only what comes next is its own.
-            self._own[name] = _Series(self._retired.pop(name, Cost()), costs[name])
-            self._other.seen = self._other.seen.minus(costs[name])
-        shown = {name: own.shown for name, own in self._own.items()}
-        return {**shown, self._name_of_other: self._other.shown}
+            self._own[name] = self._retired.pop(name, Cost())
+        return {**self._own, self._name_of_other: self._other}
+
+    def forget(self, name: Name) -> None:
+        """Forget the totals of a name without a series: it begins anew if it comes."""
+        self._seen.pop(name, None)
 
     def _fill_free_places(self, costs: Mapping[Name, Cost]) -> None:
         # While a place is free no name was ever in the shared one, so these start with
         # everything they cost.
         for name in self._heaviest(self._most - len(self._own), costs):
-            self._own[name] = _Series(Cost(), Cost())
+            self._own[name] = Cost()
 
     def _retire_lightest(self, costs: Mapping[Name, Cost]) -> list[Name]:
         """Let heavy newcomers push light names out; return who shall come in."""
         weights = {
-            name: max(1, _weight(costs.get(name, series.seen)))
-            for name, series in self._own.items()
+            name: max(1, _weight(costs.get(name) or self._seen[name]))
+            for name in self._own
         }
         leaving = sorted(weights, key=weights.__getitem__)
-        # The others are too light for any place; they may be thousands.
-        least = TAKEOVER * min(weights.values(), default=0)
-        newcomers = self._heaviest(len(leaving), costs, least)
+        # Those that did not grow were too light before.
+        newcomers = self._heaviest(len(leaving), costs)
         arriving = []
         for newcomer, lightest in zip(newcomers, leaving):
             if _weight(costs[newcomer]) < TAKEOVER * weights[lightest]:
                 break
-            series = self._own.pop(lightest)
-            self._retired[lightest] = series.shown
-            if lightest in costs:
-                # What it shows stays its own; its growth since then is the others'.
-                self._other.seen = self._other.seen.plus(series.seen)
+            # What it shows stays its own; its growth since then is the others'.
+            self._retired[lightest] = self._own.pop(lightest)
             arriving.append(newcomer)
         return arriving
 
-    def _heaviest(
-        self, count: int, costs: Mapping[Name, Cost], least: int = 0
-    ) -> list[Name]:
+    def _heaviest(self, count: int, costs: Mapping[Name, Cost]) -> list[Name]:
         if count <= 0:
             return []
         ours = {*self._own, self._name_of_other}
-        candidates = [
-            name
-            for name, cost in costs.items()
-            if cost.copy_ns + cost.number >= least and name not in ours
-        ]
+        candidates = [name for name in costs if name not in ours]
         return nlargest(count, candidates, key=lambda name: _weight(costs[name]))
-
-
-def _sum(costs: Mapping[Name, Cost], without: Mapping[Name, _Series]) -> Cost:
-    rest = [cost for name, cost in costs.items() if name not in without]
-    return Cost(*map(sum, zip(*rest)))

@@ -8,6 +8,7 @@ comes late or not at all loses nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from itertools import product
 from threading import Lock
 from typing import get_args
@@ -23,7 +24,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from forktrace import __version__
 from forktrace.bits import ANON_VMA
 from forktrace.cgroups.units import Unit, UnitNames
-from forktrace.exporter.bounded import Bounded, Cost
+from forktrace.exporter.bounded import Bounded, Cost, changed
 from forktrace.exporter.families import NS, costs_of, counter, histogram
 from forktrace.exporter.units import BoundedUnits, Names
 from forktrace.model import (
@@ -32,6 +33,7 @@ from forktrace.model import (
     ExecDiscards,
     KernelInfo,
     Outcome,
+    ProcessCost,
     ProgramCost,
     Source,
     Totals,
@@ -85,13 +87,18 @@ class ForktraceCollector(Collector):
         self._pairs = Bounded(MOST_PAIRS, (OTHER, OTHER))
         self._units = BoundedUnits(names or UnitNames(), max_units)
         self._forget = forget
+        self._before: tuple[ProcessCost, ...] = ()
         # Two scrapes at once must not feed these series out of order.
         self._lock = Lock()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families of one scrape, all from one reading of the totals."""
         with self._lock:
-            totals = self._read()
+            read = self._read()
+            totals = replace(
+                read, processes=tuple(changed(read.processes, self._before))
+            )
+            self._before = read.processes
             processes = self._processes.update(_by_comm(totals))
             pairs = self._pairs.update(_by_comm_and_trigger(totals))
             units = self._units.update(totals.cgroups)

@@ -7,7 +7,7 @@ from collections.abc import Sequence, Set
 from typing import Protocol
 
 from forktrace.cgroups.units import Cgroup, Unit
-from forktrace.exporter.bounded import Bounded, Cost
+from forktrace.exporter.bounded import Bounded, Cost, changed
 from forktrace.model import OTHER, CgroupCost
 
 REST = Unit(OTHER)
@@ -40,6 +40,7 @@ class BoundedUnits:
         """Start with no series."""
         self._names = names
         self._bounded = Bounded(max_units, REST)
+        self._before: Sequence[CgroupCost] = ()
         self._seen: dict[int, Cost] = {}
         self._part_of: dict[int, Unit] = {}
         self._costs: dict[Unit, Cost] = defaultdict(Cost)
@@ -50,19 +51,25 @@ class BoundedUnits:
         """Take the totals of all cgroups; return the series to show, the rest last."""
         costs: dict[int, Cost] = {}
         known: dict[int, CgroupCost] = {}
+        numbers = {each.cgroup for each in changed(cgroups, self._before)}
+        self._before = cgroups
         for each in cgroups:
             number = each.cgroup
+            if number not in numbers:
+                continue
             cost = Cost(each.forks, each.copy_ns, each.page_table_bytes)
             # One may have several places in the kernel's table, not all with its name.
             costs[number] = costs[number].plus(cost) if number in costs else cost
             if each.name or number not in known:
                 known[number] = each
         grown = [n for n, cost in costs.items() if self._seen.get(n) != cost]
+        units: set[Unit] = set()
         for n, unit in zip(grown, self._units([known[n] for n in grown])):
             growth = costs[n].since(self._seen.get(n, Cost()))
             self._seen[n], self._part_of[n] = costs[n], unit
             self._costs[unit] = self._costs[unit].plus(growth)
-        return self._bounded.update(self._costs.items())
+            units.add(unit)
+        return self._bounded.update((unit, self._costs[unit]) for unit in units)
 
     def forgettable(self) -> Set[int]:
         """Return the cgroups that the kernel side need not know any more.
@@ -81,10 +88,11 @@ class BoundedUnits:
         return ready
 
     def _forget_units(self) -> None:
-        """Count with the rest the units of which no cgroup is left and no series."""
+        """Forget those of which no cgroup is left and no series; the rest has them."""
         kept = {REST, *self._part_of.values(), *self._bounded.own}
         for unit in self._costs.keys() - kept:
-            self._costs[REST] = self._costs[REST].plus(self._costs.pop(unit))
+            del self._costs[unit]
+            self._bounded.forget(unit)
 
     def _units(self, cgroups: Sequence[CgroupCost]) -> Sequence[Unit]:
         """Return what each is part of."""

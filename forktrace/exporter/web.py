@@ -50,6 +50,7 @@ _RENDERS_AT_ONCE = 2
 _SEND_BYTES = 128 << 10
 _LOOK_AROUND_SECONDS = 0.25
 _GZIP_LEVEL = 4
+_SCRAPES_OBJECTS = 10_000
 _FORMATS = ("application/openmetrics-text", "text/plain", "text/*", "*/*")
 _PLAIN_REFUSAL = (
     b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\n\r\n"
@@ -101,8 +102,10 @@ class Server:
             )
             for http in self._https
         ]
-        # What is there by now stays: no scrape need wait until it was looked through.
+        # What is there by now stays, and what a scrape makes goes by itself: no scrape
+        # need wait until they were looked through.
         gc.freeze()
+        gc.set_threshold(_SCRAPES_OBJECTS)
         for thread in self._threads:
             thread.start()
 

@@ -53,6 +53,19 @@ def test_what_was_ever_shown_adds_up_to_what_was_counted(
         assert shown_in_all == counted
 
 
+@given(growths, st.integers(0, 4))
+def test_names_that_did_not_grow_may_be_left_out(
+    steps: list[dict[str, Numbers]], most: int
+) -> None:
+    told_all, told_some = Bounded(most, OTHER), Bounded(most, OTHER)
+    totals = dict[str, Numbers]()
+    for step in steps:
+        for name, growth in step.items():
+            totals[name] = add(totals.get(name, (0, 0, 0)), growth)
+        some = {name: totals[name] for name in totals if name in step}
+        assert show(told_all, totals) == show(told_some, some)
+
+
 @given(
     st.lists(
         st.dictionaries(
