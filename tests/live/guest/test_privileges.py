@@ -188,13 +188,21 @@ RestartSec=1
 """What is otherwise here: no file system to wait for, this checkout, and less time."""
 
 
+@contextmanager
+def started(unit: str, here: str) -> Iterator[int]:
+    """Run systemd with a unit, and with the service as it is ``here``."""
+    ERRORS.unlink(missing_ok=True)
+    change("forktrace.service", here)
+    for file in (PACKAGING / "systemd").iterdir():
+        shutil.copy(file, UNITS)
+    with paranoid(3), systemd(unit) as pid:
+        yield pid
+
+
 @pytest.fixture
 def manager() -> Iterator[int]:
-    """systemd with the unit. Yields its process id out here."""
-    ERRORS.unlink(missing_ok=True)
-    change("forktrace.service", HERE)
-    shutil.copy(PACKAGING / "systemd/forktrace.service", UNITS)
-    with paranoid(3), systemd("forktrace.service") as pid:
+    """systemd with the service. Yields its process id out here."""
+    with started("forktrace.service", HERE) as pid:
         wait_until(lambda: ERRORS.exists() and "Metrics" in ERRORS.read_text())
         yield pid
 
@@ -245,6 +253,28 @@ def scraped() -> Samples | None:
     with suppress(OSError):
         return scrape(PORT)
     return None
+
+
+@not_below("/tmp", "/var/tmp", "/home", "/root")
+@pytest.mark.thorough
+@pytest.mark.skipif(not SYSTEMD.exists(), reason="systemd is not installed")
+def test_a_scrape_of_the_socket_unit_starts_the_service() -> None:
+    change("forktrace.socket", "[Unit]\nDefaultDependencies=no\n")
+    here = HERE.replace(" run\n", " run --web.systemd-socket\n")
+    with started("forktrace.socket", here) as manager:
+        wait_until(listening)
+        assert told_by_systemd(manager, "MainPID") == 0
+        first = scrape(PORT)
+        assert "Metrics on http://127.0.0.1:19435/metrics" in ERRORS.read_text()
+        subprocess.run(["/bin/sh", "-c", "(:); (:); (:)"], check=True, timeout=PATIENCE)
+        assert forks(scrape(PORT)) >= forks(first) + 3
+        assert "warning" not in ERRORS.read_text()
+        assert told_by_systemd(manager, "MainPID") > 0
+
+
+def listening() -> bool:
+    """Tell whether somebody listens, without a connection: that would be a scrape."""
+    return f":{PORT:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()
 
 
 @not_below(*EMPTIED)
