@@ -23,7 +23,8 @@ def test_a_kept_case_is_taken_or_refused_in_words(path: Path) -> None:
 def test_a_seed_is_taken(name: str) -> None:
     """Else the fuzzer would only ever see how the first bytes are refused."""
     target = TARGETS[name]
-    for seed in target.seeds():
+    # Of the kernels' codes a few: test_decode decodes each of them.
+    for seed in target.seeds()[:: 9 if name == "code" else 1]:
         target.feed(seed)
 
 
