@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 
 from forktrace.kinds import EveryKind
 from forktrace.selftest.subject import Subject
+from tests.unit.commands import forktrace  # noqa: F401 - a fixture for all
 
 # Only for its lock. The pool's own file is locked for each change of it.
 _POOL = Path("/proc/sys/vm/nr_overcommit_hugepages")

@@ -11,25 +11,17 @@ from pathlib import Path
 import pytest
 
 from forktrace import __version__, diagnosis
-from forktrace.__main__ import main
 from forktrace.kernel.host import can_trace, check_host
 from tests.patience import PATIENCE
+from tests.unit.commands import Command
 
 TRACEABLE = can_trace(check_host())
 
 
-def forktrace(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "forktrace", *words],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("command", ["run", "trace", "doctor"])
-def test_every_command_has_help_with_an_example(command: str) -> None:
+def test_every_command_has_help_with_an_example(
+    forktrace: Command, command: str
+) -> None:
     answer = forktrace(command, "--help")
     assert answer.returncode == 0
     assert f"Example: sudo forktrace {command}" in answer.stdout
@@ -59,7 +51,8 @@ def test_a_full_device_is_one_line_and_keeps_the_status(
 
 
 def test_the_version_is_told() -> None:
-    assert forktrace("--version").stdout == f"forktrace {__version__}\n"
+    words = [sys.executable, "-m", "forktrace", "--version"]
+    assert subprocess.check_output(words, text=True) == f"forktrace {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +103,9 @@ def test_the_version_is_told() -> None:
         ("explain 1 --measured /no/such/file", 1),
     ],
 )
-def test_what_is_wrong_is_said_in_two_lines(words: str, status: int) -> None:
+def test_what_is_wrong_is_said_in_two_lines(
+    forktrace: Command, words: str, status: int
+) -> None:
     answer = forktrace(*words.split())
     assert answer.returncode == status, answer
     assert answer.stdout == ""
@@ -134,23 +129,24 @@ def test_ctrl_c_while_modules_are_imported_ends_quietly(tmp_path: Path) -> None:
 
 
 def test_running_out_of_memory_is_said_so(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    forktrace: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def greedy(**_: object) -> int:
         raise MemoryError
 
     monkeypatch.setattr(diagnosis, "report", greedy)
-    with pytest.raises(SystemExit) as ended:
-        main(["doctor"])
-    assert ended.value.code == 1
-    said = capsys.readouterr().err.splitlines()
+    answer = forktrace("doctor")
+    assert answer.returncode == 1
+    said = answer.stderr.splitlines()
     assert said[0] == "forktrace: Out of memory."
     assert len(said) == 2
 
 
 @pytest.mark.skipif(TRACEABLE, reason="this host can be traced")
 @pytest.mark.parametrize("words", [(), ("run",), ("trace",)])
-def test_a_host_that_cannot_be_traced_is_told_so(words: tuple[str, ...]) -> None:
+def test_a_host_that_cannot_be_traced_is_told_so(
+    forktrace: Command, words: tuple[str, ...]
+) -> None:
     answer = forktrace(*words)
     assert answer.returncode == 3
     assert answer.stderr.startswith("forktrace: This host cannot be traced: ")
@@ -160,7 +156,7 @@ def test_a_host_that_cannot_be_traced_is_told_so(words: tuple[str, ...]) -> None
 
 
 @pytest.mark.skipif(TRACEABLE, reason="this host can be traced")
-def test_doctor_says_what_is_missing_and_how_to_mend_it() -> None:
+def test_doctor_says_what_is_missing_and_how_to_mend_it(forktrace: Command) -> None:
     answer = forktrace("doctor")
     assert answer.returncode == 3
     assert "fix: " in answer.stdout

@@ -16,39 +16,42 @@ import pytest
 from forktrace.recording import reader
 from forktrace.report import command
 from tests.patience import PATIENCE
+from tests.unit.commands import Command
 from tests.unit.recording.samples import fork, vma, write
 
 
-def report(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "forktrace", "report", *map(str, words)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        timeout=PATIENCE,
-        check=False,
-    )
+@pytest.fixture
+def report(forktrace: Command) -> Command:
+    """Return how to call ``forktrace report``."""
+    return lambda *words: forktrace("report", *words)
 
 
-def test_text_begins_with_the_verdict(tmp_path: Path) -> None:
+def test_text_begins_with_the_verdict(report: Command, tmp_path: Path) -> None:
     answer = report(write(tmp_path / "r"))
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout.startswith("In 60 s, 1 fork took 10 ms in all; 90% of it")
 
 
-def test_json_is_one_object(tmp_path: Path) -> None:
+def test_json_is_one_object(report: Command, tmp_path: Path) -> None:
     answer = report(write(tmp_path / "r"), "--json")
     assert json.loads(answer.stdout)["forks"] == 1
 
 
 def test_a_name_outside_the_outputs_encoding_is_written_out(tmp_path: Path) -> None:
     path = write(tmp_path / "r", [fork(comm="\N{SNOWMAN}d")])
-    answer = report(path, PYTHONIOENCODING="latin-1")
+    answer = subprocess.run(
+        [sys.executable, "-m", "forktrace", "report", path],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        timeout=PATIENCE,
+        check=False,
+    )
     assert (answer.returncode, answer.stderr) == (0, "")
     assert "\\u2603d" in answer.stdout
 
 
-def test_html_goes_to_its_file(tmp_path: Path) -> None:
+def test_html_goes_to_its_file(report: Command, tmp_path: Path) -> None:
     page = tmp_path / "r.html"
     answer = report(write(tmp_path / "r"), "--html", page)
     assert (answer.returncode, answer.stdout) == (0, "")
@@ -56,7 +59,7 @@ def test_html_goes_to_its_file(tmp_path: Path) -> None:
 
 
 def test_a_recording_that_was_cut_off_is_reported_with_a_line_that_says_so(
-    tmp_path: Path,
+    report: Command, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "r", ended=False)
     answer = report(path)
@@ -90,7 +93,7 @@ def damage(path: Path) -> None:
     ids=["missing", "directory", "empty", "foreign", "no header left", "damaged"],
 )
 def test_what_cannot_be_read_is_two_lines_at_most(
-    tmp_path: Path, make: Callable[[Path], object], status: int
+    report: Command, tmp_path: Path, make: Callable[[Path], object], status: int
 ) -> None:
     make(tmp_path / "r")
     answer = report(tmp_path / "r")
@@ -100,14 +103,16 @@ def test_what_cannot_be_read_is_two_lines_at_most(
     assert all(line.startswith("forktrace: ") for line in answer.stderr.splitlines())
 
 
-def test_a_page_that_cannot_be_written_is_one_failure(tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_is_one_failure(
+    report: Command, tmp_path: Path
+) -> None:
     answer = report(write(tmp_path / "r"), "--html", tmp_path / "missing/r.html")
     assert answer.returncode == 1
     assert "No such file" in answer.stderr
     assert len(answer.stderr.splitlines()) == 2
 
 
-def test_a_page_never_replaces_its_recording(tmp_path: Path) -> None:
+def test_a_page_never_replaces_its_recording(report: Command, tmp_path: Path) -> None:
     path = write(tmp_path / "r")
     before = path.read_bytes()
     answer = report(path, "--html", path)
@@ -150,7 +155,9 @@ def test_lines_too_long_to_be_read_are_told(
     )
 
 
-def test_a_page_takes_the_place_of_a_page_and_of_nothing_else(tmp_path: Path) -> None:
+def test_a_page_takes_the_place_of_a_page_and_of_nothing_else(
+    report: Command, tmp_path: Path
+) -> None:
     recording, other = write(tmp_path / "r"), write(tmp_path / "s")
     thesis = tmp_path / "thesis.html"
     thesis.write_text("<!DOCTYPE html>my thesis")
@@ -164,7 +171,9 @@ def test_a_page_takes_the_place_of_a_page_and_of_nothing_else(tmp_path: Path) ->
         assert report(recording, "--html", tmp_path / "page.html").returncode == 0
 
 
-def test_a_page_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_leaves_the_one_before(
+    report: Command, tmp_path: Path
+) -> None:
     """A limit on the size of files stands for a full disk."""
     recording, page = write(tmp_path / "r"), tmp_path / "page.html"
     report(recording, "--html", page)
@@ -179,7 +188,7 @@ def test_a_page_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> 
 
 @contextmanager
 def small_files() -> Iterator[None]:
-    """Let no process that is started write more than 64 KiB to a file."""
+    """Let this process write no more than 64 KiB to a file."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
     try:
