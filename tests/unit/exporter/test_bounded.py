@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forktrace.exporter.bounded import Bounded, Cost
@@ -30,7 +30,6 @@ def show(bounded: Bounded[str], totals: dict[str, Numbers]) -> dict[str, Numbers
 
 
 @given(growths, st.integers(0, 4))
-@settings(max_examples=500)
 def test_what_was_ever_shown_adds_up_to_what_was_counted(
     steps: list[dict[str, Numbers]], max_comms: int
 ) -> None:

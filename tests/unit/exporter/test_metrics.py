@@ -62,7 +62,7 @@ def hostile_comms(count: int) -> list[bytes]:
     }
     while len(names) < count:
         length = chance.randrange(1, 16)
-        names.add(bytes(chance.choice(nasty) for _ in range(length)))
+        names.add(bytes(chance.choices(nasty, k=length)))
     return sorted(names)
 
 
@@ -180,8 +180,8 @@ def anon_vma(cost: int) -> TriggerCost:
     return TriggerCost(ANON_VMA, True, 2, cost, cost)
 
 
-def test_a_hundred_thousand_hostile_names_stay_within_the_series_budget() -> None:
-    comms = hostile_comms(100_000)
+def test_twenty_thousand_hostile_names_stay_within_the_series_budget() -> None:
+    comms = hostile_comms(20_000)
     processes = tuple(
         ProcessCost(
             decode_comm(comm),

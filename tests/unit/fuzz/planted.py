@@ -1,4 +1,4 @@
-"""A parser with a fault that only a fuzzer that follows the code comes across."""
+"""Parsers to fuzz: one has a fault that only a fuzzer that follows the code meets."""
 
 from __future__ import annotations
 
@@ -13,4 +13,12 @@ def _parse(data: bytes) -> None:
         raise ZeroDivisionError
 
 
-TARGETS = {"planted": Target("planted", _parse, lambda: [b"flat"])}
+def _sound(data: bytes) -> None:
+    if not data.isascii():
+        raise ForktraceError("It is no ASCII.")
+
+
+TARGETS = {
+    "planted": Target("planted", _parse, lambda: [b"flat"]),
+    "sound": Target("sound", _sound, lambda: [b"flat"]),
+}

@@ -32,7 +32,8 @@ def test_a_planted_fault_is_found_and_its_input_kept(tmp_path: Path) -> None:
 
 
 def test_what_holds_is_told_with_its_figures() -> None:
-    came = command.run(TARGETS["kallsyms"], 100, 600)
+    one = planted.TARGETS["sound"]
+    came = command.run(one, 100, 600, planted.__name__)
     assert not came.failed
     assert came.inputs >= 100
     assert came.edges > 0

@@ -48,18 +48,26 @@ def test_a_pipe_gets_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "What to do:\n"
 
 
-def on_a_terminal(**environment: str) -> bytes:
-    """Return what explain writes about this process to a terminal."""
+_EXPLAIN = """
+import os, sys
+from forktrace.__main__ import main
+for values in sys.argv[2:]:
+    for name in ("TERM", "NO_COLOR"):
+        os.environ.pop(name, None)
+    os.environ.update(value.split("=") for value in values.split())
+    try:
+        main(["explain", sys.argv[1]])
+    except SystemExit as ended:
+        assert ended.code == 0
+    print("END", flush=True)
+"""
+
+
+def on_a_terminal(*environments: str) -> list[bytes]:
+    """Return what explain writes about this process to a terminal, in each of them."""
     ours, theirs = pty.openpty()
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("TERM", "NO_COLOR")
-    }
-    command = [sys.executable, "-m", "forktrace", "explain", str(os.getpid())]
-    with subprocess.Popen(
-        command, stdout=theirs, stderr=theirs, env={**clean, **environment}
-    ) as process:
+    command = [sys.executable, "-c", _EXPLAIN, str(os.getpid()), *environments]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         shown = b""
         try:
@@ -69,11 +77,17 @@ def on_a_terminal(**environment: str) -> bytes:
             pass
         os.close(ours)
     assert process.returncode == 0
-    return shown
+    *every, end = shown.split(b"END\r\n")
+    assert not end
+    return every
 
 
 def test_a_terminal_shows_colours_unless_it_or_somebody_says_no() -> None:
-    assert b"\x1b[1mA fork of" in on_a_terminal(TERM="xterm")
-    assert b"\x1b" not in on_a_terminal(TERM="xterm", NO_COLOR="1")
-    assert b"\x1b" not in on_a_terminal(TERM="dumb")
-    assert b"\x1b" not in on_a_terminal()
+    coloured, *plain = on_a_terminal(
+        "TERM=xterm", "TERM=xterm NO_COLOR=1", "TERM=dumb", ""
+    )
+    assert b"\x1b[1mA fork of" in coloured
+    assert len(plain) == 3
+    for shown in plain:
+        assert b"A fork of" in shown
+        assert b"\x1b" not in shown
