@@ -6,11 +6,11 @@ import json
 import re
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
@@ -27,33 +27,29 @@ from dashboards.queries import (
     panels,
     rules,
 )
-from dashboards.settings import RUNBOOK
 from forktrace.bits import ANON_VMA
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
 from forktrace.model import CgroupCost, ProcessCost
-from forktrace.tracer.layout import BUCKET_BOUNDS_NS
 from forktrace.views import palette
+from tests.unit.dashboards.each import of_each
 from tests.unit.exporter.samples import INFO, totals
 
 DASHBOARDS = sorted(HERE.glob("*.json"))
-PANELS = [
-    pytest.param(panel, id=f"{path.stem}-{panel['title']}")
+PANELS: list[tuple[str, dict[str, Any]]] = [
+    (f"{path.stem}, {panel['title']}", panel)
     for path in DASHBOARDS
     for panel in all_panels(json.loads(path.read_text()))
 ]
-QUERIES = [*panels(), *marks(), *choices(), *rules()]
+QUERIES = [
+    (query.where, query) for query in (*panels(), *marks(), *choices(), *rules())
+]
 NAME = re.compile(
     r"\b(?:\w+:)?(?:(?:forktrace|process)_\w+(?::\w+)?|forktrace:\w+(?::\w+)?)"
 )
 NOT_OURS = re.compile(r"\b(?:node_textfile_mtime_seconds|ALERTS)\{|\bvector\(")
-ALERTS = [rule for rule in all_rules() if "alert" in rule]
-RULE_TESTS = [
-    case
-    for path in sorted((HERE / "rules/tests").glob("*.yml"))
-    for case in yaml.safe_load(path.read_text())["tests"]
-]
 
 
+@lru_cache(maxsize=1)
 def exported() -> dict[str, set[str]]:
     """Return the labels of every series name that forktrace exports."""
     full = totals(
@@ -68,6 +64,7 @@ def exported() -> dict[str, set[str]]:
     return names
 
 
+@lru_cache(maxsize=1)
 def recorded() -> set[str]:
     return {rule["record"] for rule in all_rules() if "record" in rule}
 
@@ -128,7 +125,7 @@ def test_no_panel_covers_another_and_each_has_its_number(path: Path) -> None:
         taken |= cells
 
 
-@pytest.mark.parametrize("panel", PANELS)
+@of_each(PANELS)
 def test_a_tables_queries_merge_into_one_row_each(panel: dict[str, Any]) -> None:
     """Grafana merges two rows only where no label of the same name differs."""
     if panel["type"] == "table" and panel["title"].startswith("Units"):
@@ -142,7 +139,7 @@ def test_a_tables_queries_merge_into_one_row_each(panel: dict[str, Any]) -> None
         assert all(other.startswith("sum by (job, instance) (") for other in others)
 
 
-@pytest.mark.parametrize("panel", PANELS)
+@of_each(PANELS)
 def test_a_table_takes_no_label_for_a_number(panel: dict[str, Any]) -> None:
     """As Grafana does with "0x1400" and "6.10" where the unit is one of numbers."""
     if panel["type"] == "table":
@@ -157,24 +154,22 @@ def test_a_table_takes_no_label_for_a_number(panel: dict[str, Any]) -> None:
         assert units.keys() == set(organized["options"]["renameByName"].values())
 
 
-@pytest.mark.parametrize("panel", PANELS)
-@pytest.mark.parametrize("name", [ANON_VMA, "uffd_wp", "pfnmap+mixedmap"])
-def test_a_trigger_has_the_colour_that_reports_give_it(
-    panel: dict[str, Any], name: str
-) -> None:
+@of_each(PANELS)
+def test_a_trigger_has_the_colour_that_reports_give_it(panel: dict[str, Any]) -> None:
     if not panel["title"].endswith("by trigger"):
         return
     overrides = panel["fieldConfig"]["overrides"]
-    for shown in (name, f"{name} (and anon_vma)"):
-        (colour,) = (
-            each["properties"][0]["value"]["fixedColor"]
-            for each in overrides
-            if re.search(each["matcher"]["options"].strip("/"), shown)
-        )
-        assert colour == palette.of_trigger(name)
+    for name in (ANON_VMA, "uffd_wp", "pfnmap+mixedmap"):
+        for shown in (name, f"{name} (and anon_vma)"):
+            (colour,) = (
+                each["properties"][0]["value"]["fixedColor"]
+                for each in overrides
+                if re.search(each["matcher"]["options"].strip("/"), shown)
+            )
+            assert colour == palette.of_trigger(name)
 
 
-@pytest.mark.parametrize("panel", PANELS)
+@of_each(PANELS)
 def test_a_failed_fork_is_red(panel: dict[str, Any]) -> None:
     if any(t["legendFormat"] == "{{outcome}}" for t in panel.get("targets", ())):
         colours = {
@@ -184,7 +179,7 @@ def test_a_failed_fork_is_red(panel: dict[str, Any]) -> None:
         assert colours == {"ok": "green", "failed": "red"}
 
 
-@pytest.mark.parametrize("panel", PANELS)
+@of_each(PANELS)
 def test_links_lead_to_dashboards_that_exist(panel: dict[str, Any]) -> None:
     overrides = panel["fieldConfig"]["overrides"]
     more = [each["value"] for one in overrides for each in one["properties"]]
@@ -194,7 +189,7 @@ def test_links_lead_to_dashboards_that_exist(panel: dict[str, Any]) -> None:
     assert {link["url"].split("?")[0].split("/")[2] for link in links} <= known
 
 
-@pytest.mark.parametrize("panel", PANELS)
+@of_each(PANELS)
 def test_a_panel_has_description_unit_link_and_the_chosen_data_source(
     panel: dict[str, Any],
 ) -> None:
@@ -205,28 +200,28 @@ def test_a_panel_has_description_unit_link_and_the_chosen_data_source(
     assert {source["datasource"]["uid"] for source in sources} == {"${datasource}"}
 
 
-@pytest.mark.parametrize("panel", PANELS)
+@of_each(PANELS)
 def test_a_panels_rates_fit_the_scrape_interval(panel: dict[str, Any]) -> None:
     for target in panel.get("targets", ()):
         ranges = re.findall(r"rate\([^[]*\[([^]]*)\]", target["expr"])
         assert set(ranges) <= {"$__rate_interval"}
 
 
-@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.where)
+@of_each(QUERIES)
 def test_a_query_asks_for_what_exists(query: Query) -> None:
     names = set(NAME.findall(query.expression))
     assert names or NOT_OURS.search(query.expression)
     assert names <= exported().keys() | recorded()
 
 
-@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.where)
+@of_each(QUERIES)
 def test_a_query_sorts_by_labels_that_exist(query: Query) -> None:
     known = {"job", "instance", "le"}.union(*exported().values())
     for group in re.findall(r"\b(?:by|on|group_left) ?\(([^)]*)\)", query.expression):
         assert {label.strip() for label in group.split(",")} <= known
 
 
-@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.where)
+@of_each(QUERIES)
 def test_a_query_matches_by_labels_that_its_metric_has(query: Query) -> None:
     """What rules record has their labels; two metrics are not ours."""
     theirs = {
@@ -238,7 +233,7 @@ def test_a_query_matches_by_labels_that_its_metric_has(query: Query) -> None:
         assert set(re.findall(r"(\w+)(?:=|!)", matchers)) <= known, (name, matchers)
 
 
-@pytest.mark.parametrize("panel", PANELS)
+@of_each(PANELS)
 def test_a_legend_names_labels_that_the_answer_has(panel: dict[str, Any]) -> None:
     for target in panel.get("targets", ()):
         kept = re.findall(r"\bby \(([^)]*)\)", target["expr"])
@@ -246,54 +241,3 @@ def test_a_legend_names_labels_that_the_answer_has(panel: dict[str, Any]) -> Non
         labels |= set() if kept else {"instance"}
         wanted = set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", "")))
         assert wanted <= labels, target
-
-
-@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
-def test_an_alert_says_what_to_do(alert: dict[str, Any]) -> None:
-    url, _, anchor = alert["annotations"]["runbook_url"].partition("#")
-    assert url == RUNBOOK
-    _, *sections = (HERE / "RUNBOOK.md").read_text().split("\n## ")
-    (text,) = (each for each in sections if each.startswith(f"{alert['alert']}\n"))
-    said = re.findall(r"^\*\*(\w+)\.\*\*", text, re.MULTILINE)
-    assert said == ["Meaning", "Impact", "First"]
-    assert anchor == alert["alert"].lower()
-    assert alert["labels"]["severity"] in ("critical", "warning", "info")
-    assert {"summary", "description"} <= alert["annotations"].keys()
-
-
-def test_the_objective_is_a_bound_of_the_histogram_as_it_is_written_there() -> None:
-    expressions = " ".join(query.expression for query in rules())
-    exported_bounds = {str(bound / 1e9) for bound in BUCKET_BOUNDS_NS}
-    assert set(re.findall(r'le="([^"]*)"', expressions)) <= exported_bounds
-
-
-@pytest.mark.parametrize("kind", ["check", "test"])
-def test_promtool_finds_the_rules_good(kind: str) -> None:
-    folder = HERE / "rules" / ("tests" if kind == "test" else ".")
-    files = [str(path) for path in sorted(folder.glob("*.yml"))]
-    result = subprocess.run(
-        ["promtool", kind, "rules", *files], check=False, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
-def test_every_alert_has_a_test() -> None:
-    names = {alert["alert"] for alert in ALERTS}
-    assert names == {
-        one["alertname"] for case in RULE_TESTS for one in case["alert_rule_test"]
-    }
-
-
-def test_every_alert_is_seen_to_come_and_to_go() -> None:
-    for name in {alert["alert"] for alert in ALERTS}:
-        seen = [
-            [
-                bool(one["exp_alerts"])
-                for one in case["alert_rule_test"]
-                if one["alertname"] == name
-            ]
-            for case in RULE_TESTS
-        ]
-        assert any((True, False) in zip(came, came[1:]) for came in seen), (
-            f"{name} never resolves"
-        )
