@@ -29,8 +29,9 @@ DEFAULT = f"http://{DEFAULT_ADDRESS}/metrics"
 
 _QUIET_SECONDS, _PATIENCE_SECONDS = 0.5, 300.0
 _QUIET_BYTES, _MOST_BYTES = 4 << 20, 64 << 20
-# Parsed, metrics are some ten times as large, and JSON up to thirty times.
-_MOST_METRICS, _LONGEST_LINE = 8 << 20, 1 << 20
+# Parsed, metrics and JSON are up to thirty times as large. A forktrace serves 0.1 MB of
+# metrics; to parse what is none of its own takes a second for each of these megabytes.
+_MOST_METRICS, _LONGEST_LINE = 2 << 20, 1 << 20
 _SILENCE_SECONDS = 60.0
 
 _ABSURD_NS = 1e15

@@ -96,7 +96,7 @@ def test_a_fork_with_very_many_vmas_is_read(
 CRAFTED = {
     "a line of JSON": (b'{"a":[', b"[],"),
     "many lines": (b"", b"x" * 5000 + b" 1\n"),
-    "metrics": (b"", b'a{b="c"} 1\n'),
+    "metrics": (b"# TYPE a gauge\n", b'a{b="c"} 1\n'),
     "labels": (b"a{", b'b="c",'),
 }
 
@@ -151,7 +151,7 @@ class Metrics(BaseHTTPRequestHandler):
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(Metrics, "given_up", threading.Event())
     with HTTPServer(("127.0.0.1", 0), Metrics) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/metrics"
         Metrics.given_up.set()

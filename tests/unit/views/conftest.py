@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from forktrace.model import TriggerCost
+from forktrace.model import Fork, TriggerCost
 from forktrace.recording.records import Filters
 from forktrace.report import aggregate
 from forktrace.report.command import read
@@ -16,21 +16,39 @@ from tests.unit.recording.samples import DETAILED, HEADER, MS, fork, write
 from tests.unit.views.samples import EVIL, study_of
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Study:
+def _of_each_kind() -> list[Fork]:
     forks = [DETAILED, *(fork(n, n * MS // 9, comm=f"job-{n}") for n in range(1, 40))]
     forks.append(fork(40, trigger="maybe_guard", comm="java"))
     both = TriggerCost("uffd_wp", True, 1, MS, 0)
     forks.append(replace(fork(41), triggers=(both,)))
-    return study_of(tmp_path, forks)
+    return forks
+
+
+def _alike(count: int) -> list[Fork]:
+    return [fork(n, (n % 90 + 1) * MS) for n in range(count)]
 
 
 @pytest.fixture
-def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
-    """Return 500 forks, of which no more than the 10 longest are drawn one by one."""
+def study(tmp_path: Path) -> Study:
+    return study_of(tmp_path, _of_each_kind())
+
+
+@pytest.fixture
+def _few_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no more than the 10 longest forks one by one, where they are many."""
     monkeypatch.setattr(aggregate, "_ALL_POINTS", 100)
     monkeypatch.setattr(aggregate, "_LONGEST_POINTS", 10)
-    return study_of(tmp_path, [fork(n, (n % 90 + 1) * MS) for n in range(500)])
+
+
+@pytest.fixture
+def many(tmp_path: Path, _few_points: None) -> Study:
+    return study_of(tmp_path, _alike(500))
+
+
+@pytest.fixture
+def crowd(tmp_path: Path, _few_points: None) -> Study:
+    """Return many forks of each kind: a page with all that a page may have."""
+    return study_of(tmp_path, [*_of_each_kind(), *_alike(500)])
 
 
 @pytest.fixture

@@ -71,10 +71,7 @@ def test_plotly_is_inside(study: Study) -> None:
 
 
 @pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
-@pytest.mark.parametrize(
-    ("kind", "theme"),
-    [("study", "light"), ("evil", "light"), ("many", "dark")],
-)
+@pytest.mark.parametrize(("kind", "theme"), [("evil", "light"), ("crowd", "dark")])
 def test_a_browser_draws_it_without_complaint(
     tmp_path: Path, theme: str, kind: str, request: pytest.FixtureRequest
 ) -> None:
