@@ -1,4 +1,4 @@
-"""Starts the HTTP server with a full registry behind it."""
+"""Starts the HTTP server with a full registry behind it, and ends it at once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from forktrace.exporter import web
 from forktrace.exporter.health import Health
 from forktrace.exporter.listen import listen
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
@@ -15,6 +16,12 @@ from forktrace.exporter.web import Content, Server
 from forktrace.model import Totals
 from tests.unit.exporter import samples
 from tests.unit.exporter.clients import Start
+
+
+@pytest.fixture(autouse=True)
+def _look_around_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server sees that it shall end when it looks around."""
+    monkeypatch.setattr(web, "_LOOK_AROUND_SECONDS", 0.01)
 
 
 @pytest.fixture

@@ -22,9 +22,10 @@ from tests.patience import PATIENCE, wait_until
 from tests.unit.exporter import samples
 from tests.unit.exporter.certificates import self_signed
 
-pytestmark = pytest.mark.skipif(
-    not shutil.which("prometheus"), reason="needs prometheus"
-)
+pytestmark = [
+    pytest.mark.skipif(not shutil.which("prometheus"), reason="needs prometheus"),
+    pytest.mark.xdist_group("prometheus"),
+]
 
 _JOB = """
 - job_name: {job}
@@ -35,28 +36,33 @@ _JOB = """
 """
 
 
-@pytest.fixture
-def exporter(tmp_path: Path) -> Iterator[Server]:
-    self_signed(tmp_path)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("prometheus")
+
+
+@pytest.fixture(scope="module")
+def exporter(folder: Path) -> Iterator[Server]:
+    self_signed(folder)
     stored = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
-    (tmp_path / "web.yml").write_text(
+    (folder / "web.yml").write_text(
         "tls_server_config: {cert_file: server.crt, key_file: server.key}\n"
         f"basic_auth_users: {{alice: {stored}}}\n"
     )
     registry = new_registry(ForktraceCollector(samples.totals, lambda: samples.INFO))
     content = Content(registry, lambda: "", lambda: None)
-    server = Server([listen("127.0.0.1:0")], content, tmp_path / "web.yml")
+    server = Server([listen("127.0.0.1:0")], content, folder / "web.yml")
     yield server
     server.close()
 
 
-@pytest.fixture
-def prometheus(tmp_path: Path, exporter: Server) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def prometheus(folder: Path, exporter: Server) -> Iterator[str]:
     """Yield the address of a Prometheus with a good job and two bad ones."""
     jobs = [
         _JOB.format(
             job=job, scheme=scheme, password=password,
-            port=exporter.port, directory=tmp_path,
+            port=exporter.port, directory=folder,
         )
         for job, scheme, password in (
             ("good", "https", "secret"),
@@ -64,9 +70,9 @@ def prometheus(tmp_path: Path, exporter: Server) -> Iterator[str]:
             ("plain", "http", "secret"),
         )
     ]  # fmt: skip
-    config = tmp_path / "prometheus.yml"
+    config = folder / "prometheus.yml"
     config.write_text(
-        "global: {scrape_interval: 3s, scrape_timeout: 3s}\nscrape_configs:"
+        "global: {scrape_interval: 2s, scrape_timeout: 2s}\nscrape_configs:"
         + "".join(jobs)
     )
     with listen("127.0.0.1:0") as free:
@@ -75,7 +81,7 @@ def prometheus(tmp_path: Path, exporter: Server) -> Iterator[str]:
         [
             "prometheus",
             f"--config.file={config}",
-            f"--storage.tsdb.path={tmp_path / 'data'}",
+            f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
         ],
         stdout=subprocess.DEVNULL,
@@ -107,10 +113,10 @@ def test_the_right_password_over_tls_is_scraped_and_nothing_else(
 
 
 def test_a_renewed_certificate_is_scraped_without_a_restart(
-    prometheus: str, exporter: Server, tmp_path: Path
+    prometheus: str, exporter: Server, folder: Path
 ) -> None:
     wait_for_scrape(prometheus, time.time())
-    self_signed(tmp_path)
+    self_signed(folder)
     # Prometheus keeps its connection, and would not see the new one.
     exporter._shared.connections.shut_all()
     wait_for_scrape(prometheus, time.time() + 1)

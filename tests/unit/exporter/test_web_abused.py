@@ -51,6 +51,7 @@ def can_send(client: socket.socket, data: bytes) -> bool:
         (b"\x00\x01\x02\r\n\r\n", 400),
         (b"GET / HTTP/9.9\r\n\r\n", 505),
     ],
+    ids=["long", "many headers", "long body", "chunks", "binary", "odd version"],
 )
 def test_bad_requests_get_their_status(
     start: Start, request_bytes: bytes, status: int
@@ -207,6 +208,7 @@ def test_without_descriptors_it_waits_instead_of_asking_again_and_again(
         return accept(server)
 
     monkeypatch.setattr(TCPServer, "get_request", counted)
+    monkeypatch.setattr(web, "_LOOK_AROUND_SECONDS", 0.25)
     server = start()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket() as client:
