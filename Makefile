@@ -1,6 +1,8 @@
 # make run: trace. make test: prove that it works. Both set up what they need first.
 PYTHON := .venv/bin/python
 CODE := dashboards forktrace tests
+# Some unit tests wait for browsers and servers: three keep two processors busy.
+WORKERS := 3
 # Of each fuzzing target in make test; it has some minutes of a processor to spare.
 FUZZ_SECONDS := 60
 # Of the decisions for each compiler one in so many in make test: two minutes at most.
@@ -14,11 +16,13 @@ run: .venv/ready-run  ## trace this host, or a real Debian kernel in a throw-awa
 test: check  ## everything: style, types, unit tests, real kernels, some fuzzing, compilers
 	@$(MAKE) --no-print-directory -j 2 live fuzz-short compilers-short
 
+# Else the workers, and all that tests start, would compile the same modules each time.
+check: export PYTHONDONTWRITEBYTECODE :=
 check: .venv/ready-test  ## format, lint, types, unit tests: under a minute
 	@$(PYTHON) -m ruff format --check --quiet $(CODE)
 	@$(PYTHON) -m ruff check --quiet $(CODE)
 	@$(PYTHON) -m mypy --no-error-summary
-	@$(PYTHON) -m pytest tests/unit -n 2 --dist loadgroup
+	@$(PYTHON) -m pytest tests/unit -n $(WORKERS) --dist loadgroup
 
 live: .venv/ready-test  ## tests on real kernels, each booted in a virtual machine
 	@$(PYTHON) -m pytest tests/live --ignore tests/live/guest -n 2 --dist loadgroup \
