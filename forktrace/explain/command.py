@@ -12,6 +12,7 @@ from forktrace.explain.advice import advise
 from forktrace.explain.predict import forecast
 from forktrace.explain.process import Process
 from forktrace.explain.processes import Candidate, rank
+from forktrace.explain.refusals import refusals
 from forktrace.explain.report import Answer, Ranked, Subject
 from forktrace.kernel.btf import Btf
 from forktrace.kernel.flags import FlagNames, version_of
@@ -62,7 +63,14 @@ def report(
         _print(ranked.to_json() if as_json else view.ranking_lines(ranked))
         return 0
     found = look(Process.read(pid))
-    answer = Answer(subject, found.forecast, advise(found.forecast), found.here)
+    process = found.forecast.process
+    answer = Answer(
+        subject,
+        found.forecast,
+        advise(found.forecast),
+        found.here,
+        refusals(process.pid, process.vmas),
+    )
     _print(answer.to_json() if as_json else view.lines(answer, _width()))
     return 0
 

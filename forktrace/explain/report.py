@@ -11,6 +11,7 @@ from forktrace.explain.measured import Measured
 from forktrace.explain.pagetables import PAGE
 from forktrace.explain.predict import Fate, Forecast
 from forktrace.explain.processes import Candidate, Ranking
+from forktrace.explain.refusals import Refusal
 from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import Rule
 from forktrace.model import SCHEMA, TriggerCost
@@ -79,13 +80,15 @@ class Change:
 class Answer:
     """What a fork of one process would do.
 
-    ``here`` is the forecast by the running kernel's rule where another was asked about.
+    ``here`` is the forecast by the running kernel's rule where another was asked about;
+    ``refusals`` are why the fork would fail now.
     """
 
     subject: Subject
     forecast: Forecast
     advice: tuple[Advice, ...]
     here: Forecast | None = None
+    refusals: tuple[Refusal, ...] = ()
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -106,6 +109,7 @@ class Answer:
             "guessed_bytes": process.seen.guessed,
             "fork_event": process.fork_event,
             "triggers": [_trigger(cost) for cost in self.forecast.triggers],
+            "refusals": [refusal.to_json() for refusal in self.refusals],
             "advice": [advice.to_json() for advice in self.advice],
             "details": [_detail(fate) for fate in self.forecast.fates],
         }

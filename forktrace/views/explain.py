@@ -22,6 +22,7 @@ def lines(answer: Answer, width: int = 79) -> list[str]:
     forecast = answer.forecast
     return [
         *_paragraph(verdict(answer), width),
+        *_refusals(answer, width),
         *_paragraph(_rule(answer.subject), width),
         *_paragraph(_time(answer.subject, forecast), width),
         *_compared(answer, width),
@@ -50,6 +51,16 @@ def verdict(answer: Answer) -> str:
         share = 100 * first.page_table_bytes / total
         said += f", {share:.0f} % because of {first.trigger}"
     return f"{said}."
+
+
+def _refusals(answer: Answer, width: int) -> list[str]:
+    return [
+        line
+        for each in answer.refusals
+        for line in _paragraph(
+            f"It would fail now with {each.errno}: {each.reason}. {each.advice}", width
+        )
+    ]
 
 
 def ranking_lines(ranked: Ranked) -> list[str]:

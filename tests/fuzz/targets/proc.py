@@ -10,6 +10,7 @@ from forktrace import procfs
 from forktrace.explain.advice import advise
 from forktrace.explain.predict import forecast
 from forktrace.explain.process import Process
+from forktrace.explain.refusals import refusals
 from forktrace.explain.report import Answer, Subject
 from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import rule_of_release
@@ -78,7 +79,8 @@ def _explain(data: bytes) -> None:
     process = Process.read(pid)  # type: ignore[arg-type]
     found = forecast(process, _RULE, _NAMES)
     subject = Subject("7.3.4", None, _RULE, _NAMES, None)
-    answer = Answer(subject, found, advise(found), None)
+    refused = refusals(pid, process.vmas)  # type: ignore[arg-type]
+    answer = Answer(subject, found, advise(found), None, refused)
     for line in view.lines(answer, 79):
         line.encode()
     answer.to_json()

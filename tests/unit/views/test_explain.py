@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from forktrace.explain.advice import advise
 from forktrace.explain.guards import Guards
 from forktrace.explain.measured import Measured
 from forktrace.explain.predict import forecast
 from forktrace.explain.process import Process
 from forktrace.explain.processes import Candidate, Ranking
+from forktrace.explain.refusals import Refusal
 from forktrace.explain.report import Answer, Ranked, Subject
 from forktrace.kernel.rule import rule_of_release
 from forktrace.views.explain import lines, ranking_lines
@@ -41,6 +44,15 @@ def test_the_verdict_comes_first() -> None:
         "A fork of demo (4711) would copy 2 of 4 VMAs and allocate 1.59 MiB of page "
         "tables, 99 % because of maybe_guard. Rule of 7.3.4: copy if dst has "
     )
+
+
+def test_a_fork_that_would_fail_is_told_next() -> None:
+    why = Refusal("EAGAIN", "the cgroup /a has 5 tasks", "Raise pids.max.")
+    said = text(lines(replace(answer(), refusals=(why,))))
+    assert (
+        "because of maybe_guard. It would fail now with EAGAIN: the cgroup /a has 5 "
+        "tasks. Raise pids.max. Rule of 7.3.4"
+    ) in said
 
 
 def test_a_fork_that_costs_nothing_names_no_cause() -> None:
