@@ -109,14 +109,12 @@ class Btf:
         """Return where ``member`` lies in ``struct``, in bytes.
 
         The member has to be a number or pointer of ``size`` bytes, or a struct that
-        holds one and nothing else, as atomic_long_t and vma_flags_t do. Looks through
-        anonymous structs and unions. Raises Unsupported when this kernel has no such
-        struct or member, or the member is something else.
+        holds one and nothing else, as atomic_long_t and vma_flags_t do; ``a.b`` is
+        ``b`` in the struct ``a``. Looks through anonymous structs and unions. Raises
+        Unsupported when this kernel has no such struct or member, or the member is
+        something else.
         """
-        number = self._find(struct, _STRUCT)
-        found = None if number is None else self._search(number, member, set())
-        if found is None:
-            raise Unsupported(f"this kernel has no member {member} in struct {struct}")
+        found = self._member(struct, member)
         bit_field = found.width or found.bits % 8
         real = None if bit_field else self._scalar_size(found.target)
         if real != size:
@@ -126,6 +124,29 @@ class Btf:
                 f"{'a bit field' if bit_field else what}, not a number of {size} bytes"
             )
         return found.bits // 8
+
+    def text_offset(self, struct: str, member: str, size: int) -> int:
+        """Return where an array of ``size`` characters or more lies, in bytes.
+
+        Raises Unsupported as ``offset`` does.
+        """
+        found = self._member(struct, member)
+        array = self._type(found.target)
+        element, _, count = self._words(array, 3) if array.kind == _ARRAY else (0, 0, 0)
+        if count < size or self._scalar_size(element) != 1:
+            raise Unsupported(
+                f"member {member} of struct {struct} is no array of {size} characters"
+            )
+        return found.bits // 8
+
+    def _member(self, struct: str, member: str) -> _Member:
+        first, _, inner = member.partition(".")
+        number = self._find(struct, _STRUCT)
+        found = None if number is None else self._search(number, first, set())
+        within = self._search(found.target, inner, set()) if found and inner else found
+        if not (found and within):
+            raise Unsupported(f"this kernel has no member {member} in struct {struct}")
+        return within._replace(bits=found.bits + within.bits) if inner else found
 
     def function(self, name: str) -> int:
         """Return the id of a function, which fentry takes; raise Unsupported."""

@@ -55,6 +55,20 @@ class TestThisKernel:
         assert btf.offset("mm_struct", "pgtables_bytes", 8)
         assert btf.offset("vm_area_struct", "vm_page_prot", 8)
 
+    def test_a_member_of_a_struct_within_is_found_by_both_names(self, btf: Btf) -> None:
+        first = btf.offset("task_struct", "sched_info.pcount", 8)
+        assert btf.offset("task_struct", "sched_info.run_delay", 8) == first + 8
+        with pytest.raises(Unsupported, match=r"sched_info\.nonsense"):
+            btf.offset("task_struct", "sched_info.nonsense", 8)
+
+    def test_text_has_to_be_an_array_of_characters_that_is_long_enough(
+        self, btf: Btf
+    ) -> None:
+        assert btf.text_offset("task_struct", "comm", 16) > 0
+        for member, size in (("comm", 4096), ("pid", 4), ("sched_info", 16)):
+            with pytest.raises(Unsupported, match=f"{member} of struct task_struct is"):
+                btf.text_offset("task_struct", member, size)
+
     def test_what_is_missing_is_named(self, btf: Btf) -> None:
         with pytest.raises(Unsupported, match="vm_nonsense"):
             btf.offset("vm_area_struct", "vm_nonsense", 8)
