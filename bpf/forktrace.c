@@ -45,15 +45,21 @@
 #define COST_PROBES 8
 #define CGROUP_NAME 128
 #define CHOICES 16
+#define ERRNOS 64
+#define ERESTARTNOINTR 513 /* the kernel's own, include/linux/errno.h: a signal came */
 
 enum lost { LOST_FORK_SLOT, LOST_FORK_ENTRY, LOST_FORK_CHILD, LOST_FORK_OUTCOME,
 	    LOST_FORK_RETURN, LOST_COPY, LOST_COPY_ENTRY, LOST_COPY_RETURN,
-	    LOST_COPY_TIME, LOST_WITNESS, LOST_EXEC_CHILD, LOST_FORK_EVENT,
+	    LOST_COPY_TIME, LOST_FORK_PARTS, LOST_WITNESS, LOST_EXEC_CHILD, LOST_FORK_EVENT,
 	    LOST_VMA_EVENT, LOST_EXEC_EVENT, LOST_STAGES };
 enum way { BY_FENTRY, BY_KPROBE, WAYS };
 enum source { BY_RULE, BY_RETURN, BY_BRANCH, SOURCES };
 enum verdict { UNSEEN, SKIP, COPY };
 enum whose { BY_COMM, BY_CGROUP, WHOSE };
+/* What a fork's time is made of, in this order except that copying happens within the
+ * third: copy_process() up to dup_mmap(), the wait for the parent's mmap_lock,
+ * duplicating VMAs without copy_page_range(), copy_page_range(), and the rest. */
+enum part { SETUP, MMAP_LOCK, VMAS, COPYING, FINISH, PARTS };
 enum event_type { FORK_EVENT = 1, VMA_EVENT = 2, EXEC_EVENT = 3 };
 
 /* What the copies of one (trigger, anon_vma) cost. Row 2n holds the trigger whose
@@ -76,7 +82,9 @@ struct fork_slot {
 	u64 start_ns;
 	u64 duration_ns;
 	u64 cgroup;
-	char comm[16];
+	char comm[16];   /* the process', which is its first thread's */
+	char thread[16]; /* that of the thread which called */
+	u64 parts[PARTS]; /* ns each; all 0 where not known */
 	u32 parent_vmas; /* map_count of the parent's mm, its lock held */
 	u32 child_vmas;  /* map_count of the child's mm before it first ran */
 	u32 calls;       /* of copy_page_range() */
@@ -88,6 +96,12 @@ struct fork_slot {
 	u64 task;        /* owner, 0 when the slot is free */
 	u64 page_tables; /* dst mm's pgtables_bytes when the last copy ended */
 	u64 dst_mm;
+	u64 copy_ns; /* of all VMAs, once settled */
+	u64 lock_ns; /* when dup_mmap() began to wait for the parent's mmap_lock, */
+	u64 locked_ns; /* when it had it, */
+	u64 mapped_ns; /* and when it was done */
+	u64 run_delay; /* what the task ever waited for a CPU; in the end, for this fork */
+	u64 copy_delay; /* the same, up to the VMA under way */
 	/* the VMA under way */
 	u64 src;
 	u64 dst;
@@ -116,6 +130,7 @@ struct vma_event {
 	u64 dst_flags;
 	u64 copy_ns;
 	u64 page_table_bytes;
+	u64 run_delay;
 	u32 row;
 	u32 copied;
 	u32 source;
@@ -123,18 +138,20 @@ struct vma_event {
 };
 
 /* A child that may yet throw away by exec what was copied for it; sent as it is when
- * it does and somebody listens. */
+ * it does and somebody listens. Or one of vfork, which copies nothing: then how long it
+ * holds its parent, from when it is woken until it calls exec or exits. */
 struct child {
 	u32 type; /* EXEC_EVENT */
 	u32 pid;
 	u32 parent;
 	u32 wanted;
+	u64 vfork; /* it shares its parent's mm, and the parent waits for it */
 	u64 start_time; /* the task's own: tells a reused pid from this child */
 	u64 forked_ns;
 	u64 after_ns; /* from fork to exec */
 	u64 copy_ns;
 	u64 page_table_bytes;
-	char comm[16]; /* the parent's */
+	char comm[16]; /* the parent process' */
 };
 
 /* Everything the metrics need, exact whatever user space does. */
@@ -152,6 +169,12 @@ struct totals {
 	u64 discards; /* children that exec'd */
 	u64 discarded_ns;
 	u64 discarded_bytes;
+	u64 run_delay;
+	u64 vforks;
+	u64 vfork_ns; /* that those held their parents which are over */
+	u64 failed[ERRNOS]; /* by errno; the last is ERESTARTNOINTR, 0 any other */
+	u64 part_ns[PARTS];
+	u64 part_buckets[PARTS][BUCKETS];
 	u64 lost[LOST_STAGES];
 	u64 agree[SOURCES];
 	u64 disagree[SOURCES];
@@ -179,6 +202,8 @@ struct config {
 	u32 counting; /* whether every probe is there: only then is a fork without a
 		       * slot one that was missed */
 	u32 way; /* enum way */
+	u32 parts; /* whether dup_mmap() can be followed */
+	u32 unused;
 };
 
 /* What the forks of the processes of one name, or of one cgroup, cost. */
@@ -192,6 +217,9 @@ struct cost {
 	u64 discards;
 	u64 discarded_ns;
 	u64 discarded_bytes;
+	u64 failed; /* of the forks */
+	u64 vforks;
+	u64 vfork_ns;
 };
 
 /* The same of a name, by trigger. */
@@ -236,10 +264,23 @@ BPF_RINGBUF_OUTPUT(events, 1);
 	})
 /* For a loop that seldom runs: unrolled it would only take longer to compile. */
 #define ROLLED _Pragma("clang loop unroll(disable)")
+/* For one whose counter the verifier would lose sight of (seen on Linux 6.1). */
+#define UNROLLED _Pragma("clang loop unroll(full)")
 
 #define LOAD(size, ptr, offset)                                                    \
 	(way == BY_FENTRY ? *(volatile u##size *)((char *)(ptr) + (offset)) :      \
 			    READ(size, ptr, offset))
+
+/* How long, in ns, the current task has ever been ready to run without a CPU: it was
+ * preempted, or woken. The second number of /proc/PID/schedstat. */
+static __always_inline u64 run_delay(void)
+{
+#ifdef OFF_TASK_RUN_DELAY
+	return READ(64, bpf_get_current_task(), OFF_TASK_RUN_DELAY);
+#else
+	return 0;
+#endif
+}
 
 static __always_inline void add(u64 *sum, u64 value)
 {
@@ -338,7 +379,8 @@ static __always_inline bool chosen_comm(struct fork_slot *slot, struct config *w
 {
 	ROLLED
 	for (int i = 0; i < CHOICES && i < want->comms; i++)
-		if (same_comm(want->comm[i], slot->comm))
+		if (same_comm(want->comm[i], slot->comm) ||
+		    same_comm(want->comm[i], slot->thread))
 			return true;
 	return !want->comms;
 }
@@ -415,6 +457,7 @@ static __always_inline bool take(struct cost *cost, int index, const u64 *key)
 	cost->key[1] = key[1];
 	cost->forks = cost->copy_ns = cost->page_table_bytes = 0;
 	cost->discards = cost->discarded_ns = cost->discarded_bytes = 0;
+	cost->failed = cost->vforks = cost->vfork_ns = 0;
 	return true;
 }
 
@@ -451,12 +494,13 @@ static __always_inline struct cost *cost_at(const enum whose whose, int place)
 	return costs.lookup(&index);
 }
 
-static __always_inline void charge(struct cost *cost, u64 copy_ns, u64 bytes)
+static __always_inline void charge(struct cost *cost, struct fork_slot *slot, u64 bytes)
 {
 	if (!cost)
 		return;
 	add(&cost->forks, 1);
-	add(&cost->copy_ns, copy_ns);
+	add(&cost->failed, slot->ret < 0);
+	add(&cost->copy_ns, slot->copy_ns);
 	add(&cost->page_table_bytes, bytes);
 }
 
@@ -508,7 +552,7 @@ static __always_inline void finish_copy(struct fork_slot *slot, bool mm_lives)
 /* Add to the totals what was copied. No copy of this fork comes any more. */
 static __always_inline void settle(struct fork_slot *slot, struct totals *sum)
 {
-	u64 copy_ns = 0, bytes = 0, group[2] = { slot->cgroup, 0 };
+	u64 bytes = 0, group[2] = { slot->cgroup, 0 };
 	int place = place_of(BY_COMM, (u64 *)slot->comm);
 	struct comm_rows *ours = comm_rows.lookup(&place);
 
@@ -518,14 +562,14 @@ static __always_inline void settle(struct fork_slot *slot, struct totals *sum)
 		struct row *row = &slot->rows[i];
 		if (!row->vmas)
 			continue;
-		copy_ns += row->copy_ns;
+		slot->copy_ns += row->copy_ns;
 		bytes += row->page_table_bytes;
 		add_row(&sum->rows[i], row);
 		add_row(&ours->rows[i], row);
 	}
 	add(&sum->skip, slot->skipped);
-	add(&sum->copy_ns, copy_ns);
-	count(sum->copy_buckets, copy_ns);
+	add(&sum->copy_ns, slot->copy_ns);
+	count(sum->copy_buckets, slot->copy_ns);
 	if (slot->observe == BY_RETURN) {
 		add(&sum->agree[BY_RETURN], slot->agree);
 		add(&sum->disagree[BY_RETURN], slot->disagree);
@@ -533,16 +577,47 @@ static __always_inline void settle(struct fork_slot *slot, struct totals *sum)
 		add(&sum->agree[BY_BRANCH], slot->agree);
 		add(&sum->disagree[BY_BRANCH], slot->disagree);
 	}
-	charge(cost_at(BY_COMM, place), copy_ns, bytes);
-	charge(cost_at(BY_CGROUP, place_of(BY_CGROUP, group)), copy_ns, bytes);
+	charge(cost_at(BY_COMM, place), slot, bytes);
+	charge(cost_at(BY_CGROUP, place_of(BY_CGROUP, group)), slot, bytes);
+}
+
+/* Divide the time of a fork that ends at `now` into its parts. One that fails may not
+ * get as far as dup_mmap(), or not get the lock; of any other all three are seen. */
+static __always_inline void divide(struct fork_slot *slot, struct totals *sum, u64 now)
+{
+	u64 lock = slot->lock_ns ? slot->lock_ns : now;
+	u64 locked = slot->locked_ns ? slot->locked_ns : now;
+	u64 mapped = slot->mapped_ns ? slot->mapped_ns : locked;
+
+	if (!slot->mapped_ns && (slot->ret > 0 || slot->calls)) {
+		add(&sum->lost[LOST_FORK_PARTS], 1);
+		return;
+	}
+	slot->parts[SETUP] = lock - slot->start_ns;
+	slot->parts[MMAP_LOCK] = locked - lock;
+	slot->parts[VMAS] = mapped - locked - slot->copy_ns;
+	slot->parts[COPYING] = slot->copy_ns;
+	slot->parts[FINISH] = now - mapped;
+	UNROLLED
+	for (int i = 0; i < PARTS; i++) {
+		add(&sum->part_ns[i], slot->parts[i]);
+		count(sum->part_buckets[i], slot->parts[i]);
+	}
 }
 
 /* A fork that is settled ends at `now`. */
 static __always_inline void end_fork(struct fork_slot *slot, struct totals *sum, u64 now)
 {
+	int zero = 0;
+	struct config *want = config.lookup(&zero);
+
 	slot->duration_ns = now - slot->start_ns;
+	slot->run_delay = run_delay() - slot->run_delay;
+	add(&sum->run_delay, slot->run_delay);
 	add(&sum->fork_ns, slot->duration_ns);
 	count(sum->fork_buckets, slot->duration_ns);
+	if (want && want->parts)
+		divide(slot, sum, now);
 	if (slot->wanted && due(sum) && events.ringbuf_output(slot, sizeof(*slot), 0))
 		add(&sum->lost[LOST_FORK_EVENT], 1);
 	release(slot);
@@ -562,6 +637,16 @@ static __always_inline void abandon(struct fork_slot *slot, struct totals *sum)
 	/* Those whose start was missed are counted already. */
 	add(&sum->lost[LOST_COPY], slot->calls - slot->unknown);
 	release(slot);
+}
+
+/* The name of the current task's process: that of its first thread. Not every kernel
+ * keeps zeros behind the NUL. */
+static __always_inline void name_process(char *comm)
+{
+	u64 leader = READ(64, bpf_get_current_task(), OFF_TASK_GROUP_LEADER);
+
+	__builtin_memset(comm, 0, 16);
+	bpf_probe_read_kernel_str(comm, 16, (char *)leader + OFF_TASK_COMM);
 }
 
 static __always_inline int fork_enters(u64 clone_flags)
@@ -594,7 +679,12 @@ static __always_inline int fork_enters(u64 clone_flags)
 	slot->start_ns = now;
 	slot->way = want->way;
 	slot->cgroup = bpf_get_current_cgroup_id();
-	bpf_get_current_comm(slot->comm, sizeof(slot->comm));
+	name_process(slot->comm);
+	bpf_get_current_comm(slot->thread, sizeof(slot->thread));
+	for (int i = 0; i < PARTS; i++)
+		slot->parts[i] = 0;
+	slot->copy_ns = slot->lock_ns = slot->locked_ns = slot->mapped_ns = 0;
+	slot->run_delay = run_delay();
 	slot->parent_vmas = 0;
 	slot->child_vmas = 0;
 	slot->calls = 0;
@@ -637,6 +727,36 @@ static __always_inline void expect_exec(struct fork_slot *slot, u64 task)
 		lose(LOST_EXEC_CHILD);
 }
 
+/* A child of vfork or posix_spawn is about to run in its parent's mm. */
+static __always_inline void begin_vfork(struct totals *sum, u64 task)
+{
+	struct child child = { .vfork = 1 };
+	struct cost *cost;
+
+	child.pid = READ(32, task, OFF_TASK_PID);
+	child.parent = bpf_get_current_pid_tgid() >> 32;
+	child.start_time = READ(64, task, OFF_TASK_START_TIME);
+	name_process(child.comm);
+	add(&sum->vforks, 1);
+	cost = cost_at(BY_COMM, place_of(BY_COMM, (u64 *)child.comm));
+	if (cost)
+		add(&cost->vforks, 1);
+	child.forked_ns = bpf_ktime_get_ns();
+	if (children.update(&child.pid, &child))
+		lose(LOST_EXEC_CHILD);
+}
+
+/* It calls exec or exits: its parent goes on. */
+static __always_inline void end_vfork(struct totals *sum, struct child *child)
+{
+	u64 held = bpf_ktime_get_ns() - child->forked_ns;
+	struct cost *cost = cost_at(BY_COMM, place_of(BY_COMM, (u64 *)child->comm));
+
+	add(&sum->vfork_ns, held);
+	if (cost)
+		add(&cost->vfork_ns, held);
+}
+
 /* wake_up_new_task() is called by the parent before the child can run, so that what the
  * child's mm holds now is what the fork gave it. A thread shares its parent's, a
  * kernel thread has none. */
@@ -657,6 +777,8 @@ int child_made(struct pt_regs *ctx)
 	if (!mm || mm == READ(64, task, OFF_TASK_MM)) {
 		if (slot)
 			slot->late = 1;
+		if (mm && READ(64, child, OFF_TASK_VFORK_DONE))
+			begin_vfork(sum, child);
 		return 0;
 	}
 	if (!slot && !want->counting)
@@ -717,14 +839,40 @@ int fork_fails(struct pt_regs *ctx)
 	if (!sum || ret >= 0 || ret < -MAX_ERRNO)
 		return 0;
 	slot = find();
-	if (slot || !slotless.delete(&task))
+	if (slot || !slotless.delete(&task)) {
+		u64 number = ret == -ERESTARTNOINTR ? ERRNOS - 1 : -ret;
 		add(&sum->forks_failed, 1);
+		if (number >= ERRNOS)
+			number = 0;
+		asm volatile("" : "+r"(number)); /* as in count() */
+		if (number < ERRNOS)
+			add(&sum->failed[number], 1);
+	}
 	if (!slot)
 		return 0;
 	slot->ret = ret;
 	finish_copy(slot, false);
 	settle(slot, sum);
 	end_fork(slot, sum, bpf_ktime_get_ns());
+	return 0;
+}
+
+/* dup_mmap() calls three functions for uprobes: one before it waits for the parent's
+ * mmap_lock, one once it has it, and one when it is done (Linux 3.8, commits 32cdba1e0541
+ * and f8ac4ec9c064). The order tells which one this is. */
+int fork_advances(struct pt_regs *ctx)
+{
+	struct fork_slot *slot = find();
+	u64 now = bpf_ktime_get_ns();
+
+	if (!slot)
+		return 0;
+	if (!slot->lock_ns)
+		slot->lock_ns = now;
+	else if (!slot->locked_ns)
+		slot->locked_ns = now;
+	else
+		slot->mapped_ns = now;
 	return 0;
 }
 
@@ -736,12 +884,17 @@ int task_exits(struct pt_regs *ctx)
 	u64 id = bpf_get_current_pid_tgid();
 	u64 task = bpf_get_current_task();
 	u32 pid = id >> 32;
+	struct child *child;
 
 	if (slot && sum)
 		abandon(slot, sum);
 	slotless.delete(&task);
-	if (pid == (u32)id)
-		children.delete(&pid);
+	if (pid != (u32)id)
+		return 0;
+	child = children.lookup(&pid);
+	if (child && child->vfork && sum)
+		end_vfork(sum, child);
+	children.delete(&pid);
 	return 0;
 }
 
@@ -755,7 +908,10 @@ int child_execs(struct pt_regs *ctx)
 
 	if (!child || !sum)
 		return 0;
-	if (child->start_time == READ(64, bpf_get_current_task(), OFF_TASK_START_TIME)) {
+	if (child->vfork) {
+		end_vfork(sum, child);
+	} else if (child->start_time ==
+		   READ(64, bpf_get_current_task(), OFF_TASK_START_TIME)) {
 		add(&sum->discards, 1);
 		add(&sum->discarded_ns, child->copy_ns);
 		add(&sum->discarded_bytes, child->page_table_bytes);
@@ -836,6 +992,8 @@ static __always_inline int copy_enters(const enum way way, void *dst, void *src)
 		slot->src = (u64)src;
 		slot->dst = (u64)dst;
 	}
+	if (slot->details)
+		slot->copy_delay = run_delay();
 	if (slot->row != NO_ROW)
 		slot->copy_start_ns = bpf_ktime_get_ns();
 	return 0;
@@ -903,6 +1061,7 @@ static __always_inline void describe(const enum way way, struct fork_slot *slot,
 		.dst_flags = LOAD(64, dst, OFF_VMA_FLAGS),
 		.copy_ns = copy_ns,
 		.page_table_bytes = bytes,
+		.run_delay = copy_ns ? run_delay() - slot->copy_delay : 0,
 		.row = row,
 		.copied = copied,
 		.source = slot->observe && slot->witness != UNSEEN ? slot->observe :

@@ -146,6 +146,40 @@ def _forks() -> list[Any]:
             f"sum by (le) (rate({BUCKETS}))",
             THIRD,
         ),
+        *_time_and_failures(),
+    ]
+
+
+def _time_and_failures() -> list[Any]:
+    failures = total("forktrace_fork_failures_total", "errno")
+    held = total("forktrace_process_vfork_held_seconds_total", "comm")
+    return [
+        lines(
+            "What forks spend their time on",
+            "In percent of a CPU: setting the child up, waiting for the parent's "
+            "mmap_lock, duplicating VMAs, copying their page tables, and finishing.",
+            "percentunit",
+            [("{{part}}", total("forktrace_fork_part_duration_seconds_sum", "part"))],
+            THIRD,
+            stacked=True,
+        ),
+        lines(
+            "Forks that failed, by errno",
+            "EAGAIN: a limit on processes (pids.max, RLIMIT_NPROC); ENOMEM: no memory, "
+            "or the commit limit.",
+            "ops",
+            [("{{errno}}", failures)],
+            THIRD,
+            stacked=True,
+        ),
+        lines(
+            "Callers held by vfork, by process",
+            "Threads that wait in vfork or posix_spawn until their child calls exec or "
+            "exits. Nothing is copied for it.",
+            "short",
+            [("{{comm}}", f"topk(10, {held} > 0)")],
+            THIRD,
+        ),
     ]
 
 

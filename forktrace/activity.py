@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from forktrace.model import SCHEMA, Fork, ProcessCost, Totals
+from forktrace.model import SCHEMA, Fork, ProcessCost, Totals, Vforks
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,22 @@ class Usage:
     mean_ns: float
     max_ns: int
     triggers: Mapping[str, int]
+    failed: int = 0
+    vforks: Vforks = field(default_factory=Vforks)
+
+    @property
+    def active(self) -> bool:
+        """Whether anything happened."""
+        return bool(self.forks or self.discards or self.vforks != Vforks())
 
     def to_json(self) -> dict[str, Any]:
         """Return the published object."""
         return {
             "comm": self.comm,
             "forks": self.forks,
+            "failed": self.failed,
+            "vforks": self.vforks.calls,
+            "vfork_held_ns": self.vforks.held_ns,
             "copy_ns": self.copy_ns,
             "page_table_bytes": self.page_table_bytes,
             "exec_discards": self.discards,
@@ -53,7 +63,8 @@ class Usage:
 class Window:
     """All names that forked in ``seconds``, and the totals at its end.
 
-    ``forks``, ``fork_ns`` and ``copy_ns`` are of all forks of the window.
+    ``forks``, ``fork_ns``, ``copy_ns``, ``failures`` (by errno) and ``parts`` (ns) are
+    of all forks of the window.
     """
 
     seconds: float
@@ -62,6 +73,8 @@ class Window:
     copy_ns: int
     usages: tuple[Usage, ...]
     totals: Totals
+    failures: Mapping[str, int] = field(default_factory=dict)
+    parts: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the published object: what ``top --json`` prints each time."""
@@ -71,6 +84,8 @@ class Window:
             "forks": self.forks,
             "duration_ns": self.fork_ns,
             "copy_ns": self.copy_ns,
+            "parts": {f"{name}_ns": ns for name, ns in self.parts.items()} or None,
+            "failures": dict(self.failures),
             "lost": {stage: n for stage, n in self.totals.lost.items() if n},
             "processes": [usage.to_json() for usage in self.usages],
         }
@@ -116,8 +131,10 @@ class Activity:
             forks=_forks(totals) - _forks(old),
             fork_ns=totals.fork_duration.sum_ns - old.fork_duration.sum_ns,
             copy_ns=totals.copy_duration.sum_ns - old.copy_duration.sum_ns,
-            usages=tuple(usage for usage in usages if usage.forks or usage.discards),
+            usages=tuple(usage for usage in usages if usage.active),
             totals=totals,
+            failures=_growth(totals.failures, old.failures),
+            parts=_growth(_times(totals), _times(old)),
         )
         self._totals, self._began, self._seen = totals, now, {}
         return window
@@ -125,6 +142,15 @@ class Activity:
 
 def _forks(totals: Totals) -> int:
     return sum(totals.forks.values())
+
+
+def _times(totals: Totals) -> dict[str, int]:
+    return {name: part.sum_ns for name, part in totals.parts.items()}
+
+
+def _growth(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    growth = {name: count - before.get(name, 0) for name, count in now.items()}
+    return {name: count for name, count in growth.items() if count}
 
 
 def _usage(
@@ -144,4 +170,6 @@ def _usage(
         mean_ns=seen.sum_ns / seen.forks if seen.forks else 0.0,
         max_ns=seen.max_ns,
         triggers=dict(seen.triggers.most_common()),
+        failed=cost.failed - old.failed,
+        vforks=cost.vforks.since(old.vforks),
     )

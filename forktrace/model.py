@@ -9,8 +9,9 @@ when something is not what it should be.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast
 
 from forktrace.fields import hex_of, number_of, rfc3339, text_of, time_of, words_of
@@ -29,7 +30,9 @@ class Vma:
     """One VMA of the parent and what fork did with it.
 
     ``flags`` names the bits of ``src_flags``. ``trigger`` is None unless ``decision``
-    is ``copy``. ``dst_flags`` is 0 for a ``dontcopy`` VMA: the child has none.
+    is ``copy``. ``dst_flags`` is 0 for a ``dontcopy`` VMA: the child has none. For
+    ``run_delay_ns`` of ``copy_ns`` the task was ready to run and had no CPU: it was
+    preempted, and this VMA is not to blame.
     """
 
     start: int
@@ -43,6 +46,12 @@ class Vma:
     trigger: str | None
     copy_ns: int
     page_table_bytes: int
+    run_delay_ns: int = 0
+
+    @property
+    def run_ns(self) -> int:
+        """The part of ``copy_ns`` in which the task had a CPU."""
+        return max(0, self.copy_ns - self.run_delay_ns)
 
     def to_json(self) -> dict[str, Any]:
         """Return one entry of ``details``."""
@@ -57,6 +66,7 @@ class Vma:
             "source": self.source,
             "trigger": self.trigger,
             "copy_ns": self.copy_ns,
+            "run_delay_ns": self.run_delay_ns,
             "page_table_bytes": self.page_table_bytes,
         }
 
@@ -76,7 +86,13 @@ class Vma:
             trigger=None if trigger is None else text_of(record, "trigger"),
             copy_ns=number_of(record, "copy_ns"),
             page_table_bytes=number_of(record, "page_table_bytes"),
+            run_delay_ns=_newer(record, "run_delay_ns"),
         )
+
+
+def _newer(record: Mapping[str, Any], name: str) -> int:
+    """Return a number that is missing in what forktrace 0.1 wrote: 0 there."""
+    return number_of(record, name) if name in record else 0
 
 
 @dataclass(frozen=True)
@@ -115,8 +131,7 @@ class VmaCounts:
             skip=number_of(record, "skip"),
             dontcopy=number_of(record, "dontcopy"),
             wipeonfork=number_of(record, "wipeonfork"),
-            # Missing in what forktrace 0.1 wrote.
-            unknown=number_of(record, "unknown") if "unknown" in record else 0,
+            unknown=_newer(record, "unknown"),
         )
 
 
@@ -157,6 +172,35 @@ class TriggerCost:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """What the time of one fork is made of, in ns; they add up to its duration.
+
+    ``setup`` goes up to dup_mmap(), ``mmap_lock`` is the wait for the parent's lock of
+    that name, ``vmas`` the duplication of VMAs and anon_vmas without ``copy``, which is
+    copy_page_range(); ``finish`` is all that comes after dup_mmap().
+    """
+
+    setup: int
+    mmap_lock: int
+    vmas: int
+    copy: int
+    finish: int
+
+    def to_json(self) -> dict[str, int]:
+        """Return the ``parts`` object."""
+        return {f"{name}_ns": value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Parts:
+        """Return what ``to_json`` made this of."""
+        return cls(*(number_of(record, f"{name}_ns") for name in PARTS))
+
+
+PARTS = tuple(each.name for each in fields(Parts))
+"""The names of the parts, in the order in which they come."""
+
+
+@dataclass(frozen=True)
 class Fork:
     """One call of fork() (kernel_clone without CLONE_VM).
 
@@ -164,8 +208,11 @@ class Fork:
 
     ``time_ns`` is the entry in nanoseconds since the epoch. ``pid`` is the parent's
     thread group and ``tid`` the thread that called; ``child_pid`` is 0 when the fork
-    failed. All three are numbers of the initial PID namespace. ``details`` is None
-    unless each VMA was asked for.
+    failed. All three are numbers of the initial PID namespace. ``comm`` is the name of
+    the process, which is its first thread's, and ``thread`` that of the thread that
+    called. ``parts`` is None where the kernel does not show them or one was missed,
+    ``details`` unless each VMA was asked for. For ``run_delay_ns`` of it the task was
+    ready to run and had no CPU.
     """
 
     time_ns: int
@@ -182,6 +229,9 @@ class Fork:
     vmas: VmaCounts
     triggers: tuple[TriggerCost, ...]
     details: tuple[Vma, ...] | None = None
+    thread: str = ""
+    parts: Parts | None = None
+    run_delay_ns: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the published JSON object of one fork, schema 1."""
@@ -191,12 +241,15 @@ class Fork:
             "pid": self.pid,
             "tid": self.tid,
             "comm": self.comm,
+            "thread": self.thread,
             "child_pid": self.child_pid,
             "cgroup": self.cgroup,
             "outcome": self.outcome,
             "errno": self.errno,
             "duration_ns": self.duration_ns,
             "copy_ns": self.copy_ns,
+            "parts": self.parts.to_json() if self.parts else None,
+            "run_delay_ns": self.run_delay_ns,
             "page_table_bytes": self.page_table_bytes,
             "vmas": self.vmas.to_json(),
             "triggers": [trigger.to_json() for trigger in self.triggers],
@@ -209,6 +262,8 @@ class Fork:
     def from_json(cls, record: Mapping[str, Any]) -> Fork:
         """Return what ``to_json`` made this of."""
         errno, details = record["errno"], record.get("details")
+        # Neither is in what forktrace 0.1 wrote.
+        thread, parts = record.get("thread"), record.get("parts")
         return cls(
             time_ns=time_of(record),
             pid=number_of(record, "pid"),
@@ -224,6 +279,9 @@ class Fork:
             vmas=VmaCounts.from_json(record["vmas"]),
             triggers=tuple(map(TriggerCost.from_json, record["triggers"])),
             details=None if details is None else tuple(map(Vma.from_json, details)),
+            thread="" if thread is None else text_of(record, "thread"),
+            parts=None if parts is None else Parts.from_json(parts),
+            run_delay_ns=_newer(record, "run_delay_ns"),
         )
 
 
@@ -258,6 +316,14 @@ class Histogram:
     counts: tuple[int, ...]
     sum_ns: int
 
+    def coarser(self, bounds_ns: tuple[int, ...]) -> Histogram:
+        """Return the same with fewer buckets: ``bounds_ns`` are some of its own."""
+        merged = [0] * (len(bounds_ns) + 1)
+        for bound, count in zip((*self.bounds_ns, None), self.counts):
+            place = len(bounds_ns) if bound is None else bisect_left(bounds_ns, bound)
+            merged[place] += count
+        return Histogram(bounds_ns, tuple(merged), self.sum_ns)
+
 
 @dataclass(frozen=True)
 class ExecDiscards:
@@ -286,10 +352,26 @@ class ExecDiscards:
 
 
 @dataclass(frozen=True)
+class Vforks:
+    """Calls of vfork and posix_spawn, which copy nothing and stop the thread instead.
+
+    ``held_ns`` is for how long: from when the child is woken until it calls exec or
+    exits. Those that still wait are not in it.
+    """
+
+    calls: int = 0
+    held_ns: int = 0
+
+    def since(self, before: Vforks) -> Vforks:
+        """Return the growth."""
+        return Vforks(self.calls - before.calls, self.held_ns - before.held_ns)
+
+
+@dataclass(frozen=True)
 class ProcessCost:
     """What the forks of all processes of one name cost, and how much was wasted.
 
-    ``triggers`` are the parts that each trigger has in it.
+    ``triggers`` are the parts that each trigger has in it. ``failed`` of the forks did.
     """
 
     comm: str
@@ -298,6 +380,8 @@ class ProcessCost:
     page_table_bytes: int
     exec_discards: ExecDiscards = ExecDiscards()
     triggers: tuple[TriggerCost, ...] = ()
+    failed: int = 0
+    vforks: Vforks = Vforks()
 
 
 OTHER = "other"
@@ -377,9 +461,11 @@ class ProgramCost:
 class Totals:
     """Sums over every fork since the probes were attached, added up in the kernel.
 
-    ``forks`` is keyed by outcome, ``lost`` by stage, ``decision_checks`` by (source,
-    result) with result ``agree`` or ``disagree``. ``forks_in_progress`` is no sum: it
-    counts the forks that have started and neither made a child nor failed.
+    ``forks`` is keyed by outcome, ``lost`` by stage, ``failures`` by the name of the
+    errno, ``parts`` as ``Parts``; it is empty where the kernel does not show them.
+    ``decision_checks`` is keyed by (source, result) with result ``agree`` or
+    ``disagree``. ``forks_in_progress`` is no sum: it counts the forks that have started
+    and neither made a child nor failed.
     """
 
     forks: dict[Outcome, int]
@@ -395,6 +481,10 @@ class Totals:
     programs: tuple[ProgramCost, ...] = ()
     forks_started: int = 0
     forks_in_progress: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, Histogram] = field(default_factory=dict)
+    vforks: Vforks = Vforks()
+    run_delay_ns: int = 0
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,8 @@ CommsOption = Annotated[
     typer.Option(
         "--comm",
         callback=_not_too_many,
-        help="Only forks by processes of this name (15 bytes count). May be repeated.",
+        help="Only forks by processes, or threads, of this name (15 bytes count). May "
+        "be repeated.",
     ),
 ]
 CgroupsOption = Annotated[

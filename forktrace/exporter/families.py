@@ -31,15 +31,18 @@ def counter(
     return family
 
 
-def histogram(name: str, help_text: str, histogram: Histogram) -> Metric:
-    """Return a histogram, with cumulative buckets in seconds."""
-    bounds = [str(bound / NS) for bound in histogram.bounds_ns]
-    family = HistogramMetricFamily(name, help_text, unit="seconds")
-    family.add_metric(
-        [],
-        list(zip([*bounds, "+Inf"], accumulate(histogram.counts))),
-        histogram.sum_ns / NS,
-    )
+def histograms(
+    name: str,
+    help_text: str,
+    labels: Sequence[str],
+    samples: Iterable[tuple[Sequence[str], Histogram]],
+) -> Metric:
+    """Return histograms, with cumulative buckets in seconds."""
+    family = HistogramMetricFamily(name, help_text, labels=labels, unit="seconds")
+    for values, each in samples:
+        bounds = [str(bound / NS) for bound in each.bounds_ns]
+        buckets = list(zip([*bounds, "+Inf"], accumulate(each.counts)))
+        family.add_metric(values, buckets, each.sum_ns / NS)
     return family
 
 

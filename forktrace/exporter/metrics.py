@@ -7,7 +7,14 @@ comes late or not at all loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set,
+)
 from dataclasses import replace
 from itertools import product
 from threading import Lock
@@ -25,19 +32,19 @@ from forktrace import __version__
 from forktrace.bits import ANON_VMA
 from forktrace.cgroups.units import Unit, UnitNames
 from forktrace.exporter.bounded import Bounded, Cost, changed
-from forktrace.exporter.families import NS, costs_of, counter, histogram
+from forktrace.exporter.families import NS, costs_of, counter, histograms
 from forktrace.exporter.units import BoundedUnits, Names
 from forktrace.model import (
     OTHER,
     Decision,
     ExecDiscards,
+    Histogram,
     KernelInfo,
     Outcome,
     ProcessCost,
     ProgramCost,
     Source,
     Totals,
-    TriggerCost,
 )
 from forktrace.text import encodable
 
@@ -49,6 +56,18 @@ DEFAULT_MAX_UNITS = 25
 
 MOST_PAIRS = 30
 """How many pairs of a process name and a trigger have series of their own."""
+
+MOST_JOINED = 20
+"""How many triggers of several bits have: five bits make 52, and hosts have few."""
+
+MOST_TROUBLED = 10
+"""How many process names have series of their forks that failed, and of vforks."""
+
+_PART_BOUNDS_NS = (100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
+"""Of the histograms of parts of a fork: five times two dozen series were too many."""
+
+_NO_FAILURES = {"EAGAIN": 0, "ENOMEM": 0}
+"""They stand at 0 before the first fork fails so."""
 
 _SOURCES: tuple[Source, ...] = ("return", "branch", "rule")
 _RESULTS = ("agree", "disagree")
@@ -85,6 +104,9 @@ class ForktraceCollector(Collector):
         self._window_failures = window_failures
         self._processes = Bounded(max_comms, OTHER)
         self._pairs = Bounded(MOST_PAIRS, (OTHER, OTHER))
+        self._joined = Bounded(MOST_JOINED, (OTHER, ""))
+        self._failures = Bounded(MOST_TROUBLED, OTHER)
+        self._vforks = Bounded(MOST_TROUBLED, OTHER)
         self._units = BoundedUnits(names or UnitNames(), max_units)
         self._forget = forget
         self._before: tuple[ProcessCost, ...] = ()
@@ -101,13 +123,21 @@ class ForktraceCollector(Collector):
             self._before = read.processes
             processes = self._processes.update(_by_comm(totals))
             pairs = self._pairs.update(_by_comm_and_trigger(totals))
+            triggers = _single_triggers(totals, self._bits)
+            triggers |= self._joined.update(_joined_triggers(totals, triggers))
+            failures = self._failures.update(_failed_by_comm(totals))
+            vforks = self._vforks.update(_vforks_by_comm(totals))
             units = self._units.update(totals.cgroups)
             self._forget(self._units.forgettable())
         yield from _forks(totals)
-        yield from _triggers(totals.triggers, self._bits)
+        yield _run_delay(totals.run_delay_ns)
+        yield from _parts(totals.parts)
+        yield from _failures(totals.failures, failures)
+        yield from _triggers(triggers)
         yield from _exec_discards(totals.exec_discards)
         yield from costs_of("process", _BY_COMM, ["comm"], _one_label(processes))
         yield from _process_triggers(pairs)
+        yield from _vforks(vforks)
         yield from costs_of("unit", _BY_UNIT, Unit._fields, units.items())
         yield from _own_health(totals, self._running())
         yield _window_failures(self._window_failures())
@@ -145,16 +175,18 @@ def _forks(totals: Totals) -> Iterator[Metric]:
         "Calls of fork that have begun and neither made a child nor failed.",
         value=totals.forks_in_progress,
     )
-    yield histogram(
+    yield histograms(
         "forktrace_fork_duration_seconds",
         "Duration of fork in seconds, from the entry of kernel_clone until the child "
         "was woken or the fork failed.",
-        totals.fork_duration,
+        [],
+        [([], totals.fork_duration)],
     )
-    yield histogram(
+    yield histograms(
         "forktrace_copy_duration_seconds",
         "Seconds of one fork spent inside copy_page_range, summed over its VMAs.",
-        totals.copy_duration,
+        [],
+        [([], totals.copy_duration)],
     )
     yield counter(
         "forktrace_vmas",
@@ -165,24 +197,105 @@ def _forks(totals: Totals) -> Iterator[Metric]:
     )
 
 
-def _triggers(costs: Iterable[TriggerCost], bits: Sequence[str]) -> Iterator[Metric]:
-    expected = [(ANON_VMA, True), *product(bits, (False, True))]
-    by_labels = {key: TriggerCost(*key, 0, 0, 0) for key in expected}
-    by_labels.update({(cost.trigger, cost.anon_vma): cost for cost in costs})
+def _run_delay(nanoseconds: int) -> Metric:
+    return counter(
+        "forktrace_fork_run_delay_seconds",
+        "Seconds within forks for which the task was ready to run and had no CPU, as "
+        "when it was preempted.",
+        [],
+        [([], nanoseconds / NS)],
+        "seconds",
+    )
+
+
+def _parts(parts: Mapping[str, Histogram]) -> Iterator[Metric]:
+    if not parts:
+        return
+    yield histograms(
+        "forktrace_fork_part_duration_seconds",
+        "Seconds of one fork by what they were spent on: setup, the wait for the "
+        "parent's mmap_lock, duplicating VMAs (vmas) without copying their page tables "
+        "(copy), and finish. The parts of a fork add up to its duration.",
+        ["part"],
+        [([name], part.coarser(_PART_BOUNDS_NS)) for name, part in parts.items()],
+    )
+
+
+def _failures(
+    by_errno: Mapping[str, int], by_comm: Mapping[str, Cost]
+) -> Iterator[Metric]:
+    yield counter(
+        "forktrace_fork_failures",
+        "Calls of fork that failed, by the name of the errno.",
+        ["errno"],
+        [([name], n) for name, n in {**_NO_FAILURES, **by_errno}.items()],
+    )
+    yield counter(
+        "forktrace_process_fork_failures",
+        f"Calls of fork that failed, {_BY_COMM}",
+        ["comm"],
+        [([comm], cost.number) for comm, cost in by_comm.items()],
+    )
+
+
+def _vforks(by_comm: Mapping[str, Cost]) -> Iterator[Metric]:
+    yield counter(
+        "forktrace_process_vforks",
+        f"Calls of vfork and posix_spawn, which copy nothing, {_BY_COMM}",
+        ["comm"],
+        [([comm], cost.number) for comm, cost in by_comm.items()],
+    )
+    yield counter(
+        "forktrace_process_vfork_held_seconds",
+        "Seconds for which vfork and posix_spawn held the calling thread until the "
+        f"child called exec or exited, {_BY_COMM}",
+        ["comm"],
+        [([comm], cost.copy_ns / NS) for comm, cost in by_comm.items()],
+        "seconds",
+    )
+
+
+_Trigger = tuple[str, str]
+"""The labels of a trigger: its name, and whether there was an anon_vma."""
+
+
+def _of_trigger(totals: Totals) -> Iterator[tuple[_Trigger, Cost]]:
+    for each in totals.triggers:
+        cost = Cost(each.vmas, each.copy_ns, each.page_table_bytes)
+        yield (each.trigger, str(each.anon_vma).lower()), cost
+
+
+def _single_triggers(totals: Totals, bits: Sequence[str]) -> dict[_Trigger, Cost]:
+    expected = [(ANON_VMA, "true"), *product(bits, ("false", "true"))]
+    costs = dict(_of_trigger(totals))
+    return {labels: costs.get(labels, Cost()) for labels in expected}
+
+
+def _joined_triggers(
+    totals: Totals, single: Collection[_Trigger]
+) -> Iterator[tuple[_Trigger, Cost]]:
+    for labels, cost in _of_trigger(totals):
+        if labels not in single:
+            yield labels, cost
+
+
+def _triggers(costs: Mapping[_Trigger, Cost]) -> Iterator[Metric]:
     labelled = [
-        ([cost.trigger, str(cost.anon_vma).lower()], cost)
-        for cost in by_labels.values()
+        (labels, cost)
+        for labels, cost in costs.items()
+        if labels[0] != OTHER or cost.number
     ]
     labels = ["trigger", "anon_vma"]
     why = (
         "by the VM_COPY_ON_FORK bits that forced the copy (trigger) and whether the "
-        "VMA had an anon_vma and would have been copied without them."
+        "VMA had an anon_vma and would have been copied without them; where too many "
+        "bits came together, the rest is in trigger=other."
     )
     yield counter(
         "forktrace_copied_vmas",
         f"VMAs whose page tables fork copied, {why}",
         labels,
-        [(values, cost.vmas) for values, cost in labelled],
+        [(values, cost.number) for values, cost in labelled],
     )
     yield counter(
         "forktrace_copy_seconds",
@@ -225,8 +338,21 @@ def _exec_discards(discards: ExecDiscards) -> Iterator[Metric]:
 
 def _by_comm(totals: Totals) -> Iterator[tuple[str, Cost]]:
     for each in totals.processes:
-        cost = Cost(each.forks, each.copy_ns, each.page_table_bytes)
-        yield encodable(each.comm), cost
+        if each.forks:
+            cost = Cost(each.forks, each.copy_ns, each.page_table_bytes)
+            yield encodable(each.comm), cost
+
+
+def _failed_by_comm(totals: Totals) -> Iterator[tuple[str, Cost]]:
+    for each in totals.processes:
+        if each.failed:
+            yield encodable(each.comm), Cost(each.failed)
+
+
+def _vforks_by_comm(totals: Totals) -> Iterator[tuple[str, Cost]]:
+    for each in totals.processes:
+        if each.vforks.calls:
+            yield encodable(each.comm), Cost(each.vforks.calls, each.vforks.held_ns)
 
 
 def _by_comm_and_trigger(totals: Totals) -> Iterator[tuple[tuple[str, str], Cost]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from forktrace.fields import number_of, numbers_of, rfc3339, text_of, texts_of, time_of
@@ -13,6 +13,7 @@ from forktrace.model import (
     ProgramCost,
     Totals,
     TriggerCost,
+    Vforks,
     VmaCounts,
 )
 
@@ -205,6 +206,7 @@ class HostTotals:
     exec_discards: ExecDiscards
     checks: Mapping[str, int]
     programs: tuple[ProgramCost, ...] = ()
+    vforks: Vforks = field(default_factory=Vforks)
 
     @classmethod
     def of(cls, totals: Totals) -> HostTotals:
@@ -222,6 +224,7 @@ class HostTotals:
             exec_discards=totals.exec_discards,
             checks=checks,
             programs=totals.programs,
+            vforks=totals.vforks,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -239,6 +242,8 @@ class HostTotals:
                 {"program": each.program, "run_ns": each.run_ns, "runs": each.runs}
                 for each in self.programs
             ],
+            "vforks": self.vforks.calls,
+            "vfork_held_ns": self.vforks.held_ns,
         }
 
     @classmethod
@@ -254,6 +259,7 @@ class HostTotals:
             exec_discards=ExecDiscards.from_json(record["exec_discards"]),
             checks=_counts(record["decision_checks"]),
             programs=tuple(map(_program, record["programs"])),
+            vforks=_vforks(record),
         )
 
 
@@ -299,6 +305,12 @@ class Summary:
             lost=_counts(record["lost"]),
             host=HostTotals.from_json(record["host_totals"]),
         )
+
+
+def _vforks(record: Mapping[str, Any]) -> Vforks:
+    if "vforks" not in record:  # as in what forktrace 0.1 wrote
+        return Vforks()
+    return Vforks(number_of(record, "vforks"), number_of(record, "vfork_held_ns"))
 
 
 def _losses(lost: Mapping[str, int]) -> dict[str, int]:

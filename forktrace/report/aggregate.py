@@ -11,6 +11,7 @@ from forktrace.model import Exec, ExecDiscards, Fork, TriggerCost, VmaCounts
 from forktrace.recording.costliest import TOP
 from forktrace.recording.reader import Recording
 from forktrace.recording.records import Mappings, Progress, Summary
+from forktrace.report.failures import Failures
 from forktrace.report.spread import Spread, place_of
 from forktrace.report.study import CUT_OFF, Dear, Group, Point, Share, Study
 from forktrace.report.timeline import Timeline
@@ -175,6 +176,8 @@ class Aggregator:
         self._processes, self._cgroups = _Groups(), _Groups()
         self._dearest, self._points = _Dearest(), _Points()
         self._execs = [0, 0, 0]
+        self._parts: Counter[str] = Counter()
+        self._failures = Failures()
         self._timeline = Timeline()
         self._shares: dict[tuple[str, str, str], list[int]] = {}
         self._names: tuple[int, Mapping[int, str]] = (0, {})
@@ -207,6 +210,10 @@ class Aggregator:
         self._durations.add(fork.duration_ns, place)
         self._copies.add(fork.copy_ns, place_of(fork.copy_ns))
         self._failed += fork.outcome == "failed"
+        self._failures.add(fork)
+        if fork.parts:
+            for name, ns in vars(fork.parts).items():
+                self._parts[name] += ns
         self._tables += fork.page_table_bytes
         _add(self._vmas, *astuple(fork.vmas))
         for cost in fork.triggers:
@@ -239,7 +246,7 @@ class Aggregator:
             if key not in self._shares and len(self._shares) >= _MOST_SHARES:
                 key = (fork.comm, vma.trigger, OTHER)
             sums = self._shares.setdefault(key, [0, 0])
-            _add(sums, vma.copy_ns, vma.page_table_bytes)
+            _add(sums, vma.run_ns, vma.page_table_bytes)
 
     def _result(self, summary: Summary | None) -> Study:
         last = summary.time_ns if summary else self._last
@@ -269,6 +276,8 @@ class Aggregator:
             points=self._points.chosen(),
             shares=tuple(Share(*key, *sums) for key, sums in shares),
             detailed=self._detailed,
+            parts=self._parts,
+            failures=self._failures.ranked(),
             left_out=self._recording.left_out,
             unkept=self._recording.unkept,
         )

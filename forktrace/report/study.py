@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from forktrace.model import SCHEMA, ExecDiscards, Fork, TriggerCost, VmaCounts
 from forktrace.recording.records import Header, HostTotals
+from forktrace.report.failures import Failure
 from forktrace.report.spread import TEXT_EDGES, Spread
 from forktrace.report.timeline import Timeline
 
@@ -77,7 +78,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Share:
-    """What copying one mapping of a process cost, in the forks whose VMAs were kept."""
+    """What copying one mapping of a process cost, in the forks whose VMAs were kept.
+
+    ``copy_ns`` leaves out what the task waited for a CPU meanwhile.
+    """
 
     comm: str
     trigger: str
@@ -92,8 +96,9 @@ class Study:
 
     ``durations`` and ``copies`` spread whole forks and the time they copied.
     ``points`` are all forks when there are few, else the longest. ``detailed`` is how
-    many forks came with their VMAs. ``ended`` is as in the recording's summary, or
-    ``CUT_OFF``; ``host`` is None then.
+    many forks came with their VMAs. ``parts`` is what the time of forks was spent on,
+    of those where that is known; it is empty when of none. ``ended`` is as in the
+    recording's summary, or ``CUT_OFF``; ``host`` is None then.
     """
 
     header: Header
@@ -116,6 +121,8 @@ class Study:
     points: tuple[Point, ...]
     shares: tuple[Share, ...]
     detailed: int
+    parts: Mapping[str, int] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
     left_out: int = 0
     unkept: int = 0
 
@@ -144,6 +151,7 @@ class Study:
             "failed": self.failed,
             "duration_ns": self.durations.sum,
             "copy_ns": self.copies.sum,
+            "parts": {f"{name}_ns": ns for name, ns in self.parts.items()} or None,
             "page_table_bytes": self.page_table_bytes,
             "vmas": self.vmas.to_json(),
             "latency_ns": {
@@ -163,6 +171,7 @@ class Study:
             ],
             "costliest": [dear.to_json() for dear in self.costliest],
             "exec_discards": self.exec_discards.to_json(),
+            "failures": [each.to_json() for each in self.failures],
             "lost": dict(self.lost),
             "unwritten": self.unwritten,
             "host_totals": self.host.to_json() if self.host else None,

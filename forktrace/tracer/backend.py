@@ -58,6 +58,12 @@ _FORK_PROGRAMS = (
     ("fork_fails", Place("copy_process", at_return=True)),
     ("fork_entry", Place("kernel_clone")),
 )
+_PARTS_PROGRAM = "fork_advances"
+_PARTS_PLACES = tuple(
+    Place(f"uprobe_{name}_mmap") for name in ("end_dup", "dup", "start_dup")
+)
+"""Functions that dup_mmap() calls; missing where CONFIG_UPROBES is not set."""
+
 _PAGE = 4096
 
 
@@ -103,7 +109,7 @@ def _load(
     layout = Layout(len(kernel.rule.bits))
     text = source(macros(btf, kernel.rule, layout))
     hooks = dict.fromkeys((name for name, _ in _FORK_PROGRAMS), _KPROBE)
-    hooks |= dict.fromkeys(_WITNESSES, _KPROBE)
+    hooks |= dict.fromkeys((*_WITNESSES, _PARTS_PROGRAM), _KPROBE)
     for way in ways:
         hooks |= COPY_PROGRAMS[way]
     sizes = dict.fromkeys(_MAPS) | {"events": ring_bytes}
@@ -141,6 +147,17 @@ def attach_forks(programs: Mapping[str, int]) -> Probes:
     with Probes.all_or_none() as probes:
         for name, place in _FORK_PROGRAMS:
             probes.kprobe(programs[name], place, open_kprobe)
+    return probes
+
+
+def attach_parts(programs: Mapping[str, int]) -> Probes:
+    """Attach to what divides a fork's time; to nothing where the kernel has it not."""
+    try:
+        with Probes.all_or_none() as probes:
+            for place in _PARTS_PLACES:
+                probes.kprobe(programs[_PARTS_PROGRAM], place, open_kprobe)
+    except Unsupported:
+        return Probes()
     return probes
 
 

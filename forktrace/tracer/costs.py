@@ -7,7 +7,14 @@ from operator import add
 from typing import Any, NamedTuple, TypeVar
 
 from forktrace.libbpf import MappedArray
-from forktrace.model import OTHER, CgroupCost, ExecDiscards, ProcessCost, TriggerCost
+from forktrace.model import (
+    OTHER,
+    CgroupCost,
+    ExecDiscards,
+    ProcessCost,
+    TriggerCost,
+    Vforks,
+)
 from forktrace.text import decode_comm
 from forktrace.tracer.layout import WHOSE, CgroupNames, Cost
 
@@ -120,7 +127,9 @@ def _share(comm: str, numbers: _Sums, rows: Mapping[_Row, _Sums]) -> _Share:
     whole = ProcessCost(
         comm,
         *(numbers[0], numbers[1], numbers[2]),
-        exec_discards=ExecDiscards(*numbers[3:]),
+        exec_discards=ExecDiscards(*numbers[3:6]),
+        failed=numbers[6],
+        vforks=Vforks(*numbers[7:]),
         triggers=tuple(TriggerCost(*row, *n) for row, n in rows.items()),
     )
     return _Share(numbers, rows, whole)
@@ -137,4 +146,5 @@ def _numbers(cost: Cost) -> _Sums:
     return [
         *(cost.forks, cost.copy_ns, cost.page_table_bytes),
         *(cost.discards, cost.discarded_ns, cost.discarded_bytes),
+        *(cost.failed, cost.vforks, cost.vfork_ns),
     ]

@@ -10,7 +10,7 @@ import ctypes
 from ctypes import Structure, c_char, c_int64, c_uint32, c_uint64
 from typing import Any
 
-from forktrace.model import CGROUP_NAME
+from forktrace.model import CGROUP_NAME, PARTS
 
 BUCKET_BOUNDS_NS = (
     *(20_000, 50_000, 100_000, 200_000, 500_000),
@@ -30,6 +30,7 @@ LOST_STAGES = (
     "copy_entry",
     "copy_return",
     "copy_time",
+    "fork_parts",
     "witness",
     "exec_child",
     "fork_event",
@@ -48,6 +49,10 @@ themselves, and the stage that counts how often another program made up for it."
 
 WAYS = ("fentry", "kprobe")
 """``enum way`` in order: which pair of programs follows the copies of a fork."""
+
+ERRNOS = 64
+"""Failed forks are counted by errno below the last, which is ERESTARTNOINTR; any other
+counts as 0."""
 
 SOURCES = ("rule", "return", "branch")
 """``enum source`` in order."""
@@ -86,6 +91,7 @@ class VmaEvent(Structure):
         ("dst_flags", c_uint64),
         ("copy_ns", c_uint64),
         ("page_table_bytes", c_uint64),
+        ("run_delay", c_uint64),
         ("row", c_uint32),
         ("copied", c_uint32),
         ("source", c_uint32),
@@ -108,6 +114,8 @@ class Config(Structure):
         ("comm", c_char * COMM_LEN * CHOICES),
         ("counting", c_uint32),
         ("way", c_uint32),
+        ("parts", c_uint32),
+        ("unused", c_uint32),
     )
 
 
@@ -124,6 +132,9 @@ class Cost(Structure):
         ("discards", c_uint64),
         ("discarded_ns", c_uint64),
         ("discarded_bytes", c_uint64),
+        ("failed", c_uint64),
+        ("vforks", c_uint64),
+        ("vfork_ns", c_uint64),
     )
 
 
@@ -141,6 +152,7 @@ class Child(Structure):
         ("pid", c_uint32),
         ("parent", c_uint32),
         ("wanted", c_uint32),
+        ("vfork", c_uint64),
         ("start_time", c_uint64),
         ("forked_ns", c_uint64),
         ("after_ns", c_uint64),
@@ -172,6 +184,8 @@ class Layout:
                 ("duration_ns", c_uint64),
                 ("cgroup", c_uint64),
                 ("comm", c_char * COMM_LEN),
+                ("thread", c_char * COMM_LEN),
+                ("parts", c_uint64 * len(PARTS)),
                 ("parent_vmas", c_uint32),
                 ("child_vmas", c_uint32),
                 ("calls", c_uint32),
@@ -183,6 +197,12 @@ class Layout:
                 ("task", c_uint64),
                 ("page_tables", c_uint64),
                 ("dst_mm", c_uint64),
+                ("copy_ns", c_uint64),
+                ("lock_ns", c_uint64),
+                ("locked_ns", c_uint64),
+                ("mapped_ns", c_uint64),
+                ("run_delay", c_uint64),
+                ("copy_delay", c_uint64),
                 ("src", c_uint64),
                 ("dst", c_uint64),
                 ("copy_start_ns", c_uint64),
@@ -214,6 +234,12 @@ class Layout:
                 ("discards", c_uint64),
                 ("discarded_ns", c_uint64),
                 ("discarded_bytes", c_uint64),
+                ("run_delay", c_uint64),
+                ("vforks", c_uint64),
+                ("vfork_ns", c_uint64),
+                ("failed", c_uint64 * ERRNOS),
+                ("part_ns", c_uint64 * len(PARTS)),
+                ("part_buckets", c_uint64 * buckets * len(PARTS)),
                 ("lost", c_uint64 * len(LOST_STAGES)),
                 ("agree", c_uint64 * len(SOURCES)),
                 ("disagree", c_uint64 * len(SOURCES)),

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from forktrace.errors import Unsupported
 from forktrace.kernel.btf import Btf
 from forktrace.kernel.rule import Rule
-from forktrace.tracer.layout import BUCKET_BOUNDS_NS, Layout
+from forktrace.tracer.layout import BUCKET_BOUNDS_NS, COMM_LEN, Layout
 
 _OFFSETS = {
     "OFF_CLONE_FLAGS": ("kernel_clone_args", "flags", 8),
     "OFF_TASK_PID": ("task_struct", "pid", 4),
     "OFF_TASK_MM": ("task_struct", "mm", 8),
     "OFF_TASK_START_TIME": ("task_struct", "start_time", 8),
+    "OFF_TASK_GROUP_LEADER": ("task_struct", "group_leader", 8),
+    "OFF_TASK_VFORK_DONE": ("task_struct", "vfork_done", 8),
     "OFF_MM_MAP_COUNT": ("mm_struct", "map_count", 4),
     "OFF_MM_PGTABLES_BYTES": ("mm_struct", "pgtables_bytes", 8),
     "OFF_VMA_START": ("vm_area_struct", "vm_start", 8),
@@ -36,9 +38,16 @@ _PARENT = {"OFF_KERNFS_PARENT": ("kernfs_node", "parent", 8)}
 _RCU_PARENT = {"OFF_KERNFS_PARENT": ("kernfs_node", "__parent", 8)}
 
 
+_RUN_DELAY = {"OFF_TASK_RUN_DELAY": ("task_struct", "sched_info.run_delay", 8)}
+"""Missing where CONFIG_SCHED_INFO is not set: no schedstats, no delay accounting."""
+
+
 def macros(btf: Btf, rule: Rule, layout: Layout) -> dict[str, str]:
     """Return every macro that the program needs; raises Unsupported for an offset."""
     defined = _offsets(btf, _OFFSETS) | _names_of_cgroups(btf)
+    with contextlib.suppress(Unsupported):
+        defined |= _offsets(btf, _RUN_DELAY)
+    defined["OFF_TASK_COMM"] = str(btf.text_offset("task_struct", "comm", COMM_LEN))
     defined["DST_MASK"] = f"{rule.dst_mask:#x}ULL"
     defined["SRC_MASK"] = f"{rule.src_mask:#x}ULL"
     defined["ROW_OF(bits)"] = packed(rule)

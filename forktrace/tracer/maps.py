@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -14,16 +14,19 @@ from forktrace.bits import ANON_VMA
 from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import Rule
 from forktrace.model import (
+    PARTS,
     Decision,
     Exec,
     ExecDiscards,
     Fork,
     Histogram,
     Outcome,
+    Parts,
     ProgramCost,
     Source,
     Totals,
     TriggerCost,
+    Vforks,
     Vma,
     VmaCounts,
 )
@@ -103,6 +106,7 @@ class Naming:
             trigger=self.trigger(event.row) if event.copied else None,
             copy_ns=event.copy_ns,
             page_table_bytes=event.page_table_bytes,
+            run_delay_ns=event.run_delay,
         )
 
 
@@ -114,10 +118,12 @@ def totals_of(
     missed: Mapping[str, int] = MappingProxyType({}),
     programs: tuple[ProgramCost, ...] = (),
     in_progress: int = 0,
+    divided: bool = True,
 ) -> Totals:
     """Return the model of ``struct totals`` and of the table of costs.
 
-    ``missed`` is how many runs of each program the kernel left out.
+    ``missed`` is how many runs of each program the kernel left out; ``divided`` tells
+    whether it shows the parts of forks.
     """
     forks: dict[Outcome, int] = {"ok": raw.forks_ok, "failed": raw.forks_failed}
     checks: dict[tuple[Source, str], int] = {}
@@ -147,7 +153,25 @@ def totals_of(
         cgroups=costs.cgroups() if costs else (),
         forks_started=raw.forks_started,
         forks_in_progress=in_progress,
+        failures=_failures(raw.failed),
+        parts=_parts(raw) if divided else {},
+        vforks=Vforks(raw.vforks, raw.vfork_ns),
+        run_delay_ns=raw.run_delay,
     )
+
+
+def _failures(counts: Sequence[int]) -> dict[str, int]:
+    """Return how many forks failed, by errno."""
+    last = len(counts) - 1
+    names = ("other", *map(errno_name, range(1, last)), errno_name(_ERESTARTNOINTR))
+    return {name: count for name, count in zip(names, counts) if count}
+
+
+def _parts(raw: Any) -> dict[str, Histogram]:
+    return {
+        name: Histogram(BUCKET_BOUNDS_NS, tuple(counts), ns)
+        for name, counts, ns in zip(PARTS, raw.part_buckets, raw.part_ns)
+    }
 
 
 def unseen_copies(raw: Any, missed: Mapping[str, int]) -> int:
@@ -261,11 +285,14 @@ class Assembler:
             outcome="ok" if ok else "failed",
             errno=None if ok else errno_name(-slot.ret),
             duration_ns=slot.duration_ns,
-            copy_ns=sum(cost.copy_ns for cost in triggers),
+            copy_ns=slot.copy_ns,
             page_table_bytes=sum(cost.page_table_bytes for cost in triggers),
             vmas=self._counts(slot),
             triggers=triggers,
             details=details,
+            thread=decode_comm(slot.thread),
+            parts=Parts(*slot.parts) if any(slot.parts) else None,
+            run_delay_ns=slot.run_delay,
         )
 
     def _counts(self, slot: Any) -> VmaCounts:
@@ -304,10 +331,11 @@ def _exec(child: Child) -> Exec:
     )
 
 
+_ERESTARTNOINTR = 513
 # What the kernel uses inside and libc never sees, include/linux/errno.h.
 _KERNEL_ERRNOS = {
     512: "ERESTARTSYS",
-    513: "ERESTARTNOINTR",
+    _ERESTARTNOINTR: "ERESTARTNOINTR",
     514: "ERESTARTNOHAND",
     516: "ERESTART_RESTARTBLOCK",
 }

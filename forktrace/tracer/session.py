@@ -84,6 +84,7 @@ class Session:
         self._pids = [procfs.read_status(pid).pid for pid in self._wanted.pids]
         self._folders = [self._cgroups.folder(name) for name in self._wanted.cgroups]
         self._probes = Probes()
+        self._parts_probes = Probes()
         self._copies: CopyProbes | None = None
         self._witness_probes = Probes()
         self._ring: libbpf.RingBuffer | None = None
@@ -92,7 +93,7 @@ class Session:
         self._opener: OpenerChild | None = None
         self._maps: dict[str, libbpf.MappedArray] = {}
         self._statistics: int | None = None
-        self._observing = self._counting = self._disagreed = False
+        self._observing = self._counting = self._disagreed = self._divided = False
         self._left = 0
         self._news: list[str] = []
         self._most = Most()
@@ -134,6 +135,8 @@ class Session:
         self.observe(decision != "rule")
         if self._wanted.self_stats:
             self._statistics = libbpf.enable_statistics()
+        self._parts_probes = backend.attach_parts(self._loaded.programs)
+        self._divided = bool(self._parts_probes)
         self._probes = backend.attach_forks(self._loaded.programs)
         self._counting = True
         self.pulse = Pulse(self._tasks_seen, time.monotonic())
@@ -281,6 +284,7 @@ class Session:
                 if timed
             ),
             in_progress=self._in_progress(),
+            divided=self._divided,
         )
         return self._most.of(totals)
 
@@ -323,6 +327,7 @@ class Session:
             self._probes.close()
             self._left = self._in_progress()
         self._probes.close()
+        self._parts_probes.close()
         if self._copies:
             self._copies.close()
         self._witness_probes.close()
@@ -398,6 +403,7 @@ class Session:
             event_gap_ns=_gap_ns(wanted.events_a_second),
             counting=self._counting,
             way=WAYS.index(self.attached),
+            parts=self._divided,
         )
         config.pid[: len(self._pids)] = self._pids
         for index, comm in enumerate(wanted.comms):

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 
-from forktrace.model import Exec, Fork, Sums, Totals, TriggerCost, Vma, VmaCounts
+from forktrace.model import (
+    Exec,
+    Fork,
+    Parts,
+    Sums,
+    Totals,
+    TriggerCost,
+    Vforks,
+    Vma,
+    VmaCounts,
+)
 from forktrace.text import printable
+from forktrace.views import parts
 from forktrace.views.units import duration, size
 
 HEADER = (
-    f"{'TIME':<12} {'COMM':<15} {'PID':>7} {'CHILD':>7} {'FORK':>8} {'COPY':>8} "
-    f"{'TABLES':>8} {'VMAS':>11}  COPIED BY"
+    f"{'TIME':<12} {'COMM':<15} {'PID':>7} {'CHILD':>7} {'FORK':>8} {'LOCK':>8} "
+    f"{'DUP':>8} {'COPY':>8} {'REST':>8} {'TABLES':>8} {'VMAS':>11}  COPIED BY"
 )
+"""FORK is the sum of the four that follow: the wait for the parent's mmap_lock,
+duplicating VMAs, copying their page tables, and all that is before and after."""
 
 
 def fork_line(fork: Fork) -> str:
@@ -22,11 +35,36 @@ def fork_line(fork: Fork) -> str:
     clock = f"{moment:%H:%M:%S}.{fork.time_ns // 10**6 % 1000:03d}"
     child = str(fork.child_pid) if fork.outcome == "ok" else fork.errno or "?"
     copied = f"{counts.copy}/{counts.every}"
+    lock, dup, rest = _other_times(fork.parts)
     return (
         f"{clock:<12} {printable(fork.comm):<15} {fork.pid:>7} {child:>7} "
-        f"{duration(fork.duration_ns):>8} {duration(fork.copy_ns):>8} "
+        f"{duration(fork.duration_ns):>8} {lock:>8} {dup:>8} "
+        f"{duration(fork.copy_ns):>8} {rest:>8} "
         f"{size(fork.page_table_bytes):>8} {copied:>11}  {_causes(fork.triggers)}"
-    )
+        f"{in_thread(fork)}{without_cpu(fork)}"
+    ).rstrip()
+
+
+def _other_times(parts: Parts | None) -> tuple[str, str, str]:
+    """Return what a fork took besides copying; dashes where it is not known."""
+    if parts is None:
+        return "-", "-", "-"
+    rest = parts.setup + parts.finish
+    return duration(parts.mmap_lock), duration(parts.vmas), duration(rest)
+
+
+def without_cpu(what: Fork | Vma) -> str:
+    """Say how long the task had no CPU, where that is a part worth knowing."""
+    whole = what.duration_ns if isinstance(what, Fork) else what.copy_ns
+    if what.run_delay_ns * 20 < whole or not what.run_delay_ns:
+        return ""
+    return f" (no CPU for {duration(what.run_delay_ns)} of it)"
+
+
+def in_thread(fork: Fork) -> str:
+    """Name the thread that called, where it is not called as its process is."""
+    named = fork.thread and fork.thread != fork.comm
+    return f" (thread {printable(fork.thread)})" if named else ""
 
 
 def vma_line(vma: Vma) -> str:
@@ -38,7 +76,7 @@ def vma_line(vma: Vma) -> str:
     anon = " anon_vma" if vma.anon_vma and vma.trigger != "anon_vma" else ""
     return (
         f"    {vma.start:x}-{vma.end:x} {vma.decision:<10} {cost:>17} {why}{anon}"
-        f"  {vma.src_flags:#x} {','.join(vma.flags)}"
+        f"{without_cpu(vma)}  {vma.src_flags:#x} {','.join(vma.flags)}"
     ).rstrip()
 
 
@@ -87,12 +125,22 @@ def summary(totals: Totals) -> list[str]:
     """Return what all forks did, trigger by trigger, and what was lost."""
     forks = totals.forks["ok"] + totals.forks["failed"]
     lines = [
-        f"{forks} forks ({totals.forks['failed']} failed) took "
+        f"{forks} forks ({failed(totals)}) took "
         f"{duration(totals.fork_duration.sum_ns)}, of which "
         f"{duration(totals.copy_duration.sum_ns)} in copy_page_range. VMAs: "
         f"{counts_words(totals.vmas)}.",
         *trigger_table(totals.triggers),
     ]
+    if totals.run_delay_ns * 20 > totals.fork_duration.sum_ns:
+        waited = duration(totals.run_delay_ns)
+        lines.append(
+            f"For {waited} of it the callers were ready to run and had no CPU."
+        )
+    times = parts.sentence({name: part.sum_ns for name, part in totals.parts.items()})
+    if times:
+        lines.append(f"Time: {times}")
+    if totals.vforks.calls:
+        lines.append(vfork_words(totals.vforks))
     waste = totals.exec_discards
     if waste.discards:
         lines.append(
@@ -108,6 +156,26 @@ def summary(totals: Totals) -> list[str]:
         named = ", ".join(f"{count} at {stage}" for stage, count in lost.items())
         lines.append(f"Lost: {named}.")
     return lines
+
+
+def failed(totals: Totals) -> str:
+    """Say how many forks failed, and by which errno."""
+    causes = ranked(totals.failures)
+    return f"{totals.forks['failed']} failed" + (f": {causes}" if causes else "")
+
+
+def ranked(counts: Mapping[str, int]) -> str:
+    """Return counts by name, the highest first."""
+    order = sorted(counts, key=lambda name: (-counts[name], name))
+    return ", ".join(f"{counts[name]:,} {printable(name)}" for name in order)
+
+
+def vfork_words(vforks: Vforks) -> str:
+    """Say how often nothing had to be copied, and how long callers waited instead."""
+    return (
+        f"{vforks.calls:,} calls of vfork or posix_spawn copied nothing; their callers "
+        f"waited {duration(vforks.held_ns)} for the child's exec or exit."
+    )
 
 
 def trigger_table(triggers: Sequence[TriggerCost]) -> list[str]:

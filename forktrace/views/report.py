@@ -6,12 +6,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from forktrace.model import Vma
+from forktrace.model import Vforks, Vma
 from forktrace.report.aggregate import ANONYMOUS, OTHER
 from forktrace.report.spread import TEXT_EDGES, Bin, Spread
 from forktrace.report.study import CUT_OFF, QUANTILES, Dear, Group, Study
 from forktrace.text import printable
-from forktrace.views.lines import counts_words, trigger_table
+from forktrace.views import parts
+from forktrace.views.lines import (
+    counts_words,
+    in_thread,
+    trigger_table,
+    vfork_words,
+    without_cpu,
+)
 from forktrace.views.units import duration, size
 
 _ROWS = 15
@@ -42,6 +49,8 @@ def lines(study: Study, width: int = 79) -> list[str]:
         *_groups("COMM", 15, study.processes),
         *_groups("CGROUP", 30, study.cgroups),
         *_execs(study),
+        *_failures(study),
+        *_vforks(study),
         *_costliest(study, width),
     ]
 
@@ -54,6 +63,10 @@ def verdict(study: Study) -> str:
     whole, copied = study.durations.sum, study.copies.sum
     noun, took = ("fork", "took") if study.forks == 1 else ("forks", "took")
     said = f"In {seconds}, {study.forks:,} {noun} {took} {duration(whole)} in all"
+    most = parts.largest(study.parts)
+    if most not in (None, "copy"):
+        share = study.parts[most] / sum(study.parts.values())
+        said += f"; {share:.0%} of it {parts.WORDS[most]}"
     if not copied:
         return f"{said}; no page table had to be copied."
     said += f"; {copied / max(whole, 1):.0%} of it copying page tables"
@@ -67,8 +80,8 @@ def verdict(study: Study) -> str:
     )
     if cost:
         why = f"because of {printable(trigger)} in {named(name)}"
-        most = cost / copied >= 0.5
-        said += f", mostly {why}" if most else f", {cost / copied:.0%} of that {why}"
+        mainly = cost / copied >= 0.5
+        said += f", mostly {why}" if mainly else f", {cost / copied:.0%} of that {why}"
     return f"{said}."
 
 
@@ -145,6 +158,7 @@ def _latency(study: Study) -> list[str]:
         "",
         _quantiles("Whole forks", study.durations),
         _quantiles("of it copying", study.copies),
+        *filter(None, [parts.sentence(study.parts)]),
         "",
         f"  {'FROM':>8}  {'TO':>8}  {'FORKS':>9}",
         *(_bar(each, most) for each in bins),
@@ -227,6 +241,33 @@ def _execs(study: Study) -> list[str]:
     ]
 
 
+def _failures(study: Study) -> list[str]:
+    if not study.failures:
+        return []
+    took = sum(each.duration_ns for each in study.failures)
+    said = [
+        "",
+        f"{study.failed:,} of {study.forks:,} forks failed. A fork that fails may cost "
+        f"as much as one that works: they took {duration(took)}.",
+        f"  {'FORKS':>8}  {'TIME':>8}  {'ERRNO':<14}  {'COMM':<15}  CGROUP",
+    ]
+    for each in study.failures[:_ROWS]:
+        said.append(
+            f"  {each.forks:>8,}  {duration(each.duration_ns):>8}  "
+            f"{printable(each.errno):<14}  {named(each.comm):<15}  "
+            f"{printable(each.cgroup)}"
+        )
+    if len(study.failures) > _ROWS:
+        rest = study.failures[_ROWS:]
+        said.append(f"  and {sum(each.forks for each in rest):,} more")
+    return said
+
+
+def _vforks(study: Study) -> list[str]:
+    vforks = study.host.vforks if study.host else Vforks()
+    return ["", f"On the host: {vfork_words(vforks)}"] if vforks.calls else []
+
+
 def _costliest(study: Study, width: int) -> list[str]:
     if not study.costliest:
         return []
@@ -245,12 +286,15 @@ def _dear(number: int, dear: Dear, width: int) -> Iterator[str]:
     ended = f" -> {fork.child_pid}" if ok else f" {printable(fork.errno or '?')}"
     yield (
         f"{number:>2}. {duration(fork.duration_ns)} at {clock} by "
-        f"{named(fork.comm)}[{fork.pid}]{ended} in {printable(fork.cgroup)}"
+        f"{named(fork.comm)}[{fork.pid}]{in_thread(fork)}{ended} "
+        f"in {printable(fork.cgroup)}"
     )
     yield (
         f"    {duration(fork.copy_ns)} copying {counts.copy} of {counts.every} VMAs, "
         f"{size(fork.page_table_bytes)} of page tables"
     )
+    if fork.parts:
+        yield f"    {parts.sentence(vars(fork.parts))}{without_cpu(fork)}"
     copied = copied_vmas(dear)
     if not copied:
         return
@@ -270,9 +314,9 @@ def _dear(number: int, dear: Dear, width: int) -> Iterator[str]:
 
 
 def copied_vmas(dear: Dear) -> list[Vma]:
-    """Return the VMAs that were copied, the costliest first."""
+    """Return the VMAs that were copied, first those that took most time on a CPU."""
     copied = [vma for vma in dear.fork.details or () if vma.decision == "copy"]
-    return sorted(copied, key=lambda vma: (-vma.copy_ns, vma.start))
+    return sorted(copied, key=lambda vma: (-vma.run_ns, vma.start))
 
 
 def mapping(dear: Dear, vma: Vma) -> str:

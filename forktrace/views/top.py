@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from forktrace.activity import Usage, Window
 from forktrace.text import printable
+from forktrace.views import parts
+from forktrace.views.lines import ranked
 from forktrace.views.units import duration, size
 
 SORTS: dict[str, tuple[str, Callable[[Usage], object]]] = {
@@ -28,7 +30,8 @@ HELP = (
     "away by exec, n name. / filter by name, space pause, q quit, h this help.",
     "MEAN and MAX are of whole forks. COPY/s is time in copy_page_range in a second.",
     "TABLES/s are page tables allocated. EXEC is the share of children that called",
-    "exec, so that all was copied for nothing. COPIED BY: triggers, by time.",
+    "exec, so that all was copied for nothing. COPIED BY: triggers, by time; then",
+    "forks that failed, and calls of vfork or posix_spawn, which copy nothing.",
 )
 
 
@@ -86,15 +89,15 @@ def lines(window: Window, state: TopState, title: str, rows: int = 0) -> list[st
 
 def _head(window: Window, state: TopState, title: str) -> list[str]:
     seconds = window.seconds
-    share = window.copy_ns / window.fork_ns if window.fork_ns else 0.0
     found = [
         title,
         f"{window.forks / seconds:.1f} forks/s took {duration(_rate(window))} of each "
-        f"second, {share:.0%} of it copying page tables"
-        + (" -- paused" if state.paused else ""),
+        f"second, {_spent(window)}" + (" -- paused" if state.paused else ""),
     ]
     own = own_share(window)
     notes = [f"tracing took {own:.1%} of fork time"] if own is not None else []
+    if window.failures:
+        notes.append(f"failed: {ranked(window.failures)}")
     lost = {stage: n for stage, n in window.totals.lost.items() if n}
     if lost:
         notes.append("lost: " + ", ".join(f"{n} {stage}" for stage, n in lost.items()))
@@ -102,6 +105,16 @@ def _head(window: Window, state: TopState, title: str) -> list[str]:
         notes.append(f"only names with {state.comm!r}" + ("_" if state.typing else ""))
     notes.append(f"sorted by {state.sort}")
     return [*found, "; ".join(notes)]
+
+
+def _spent(window: Window) -> str:
+    """Name the largest part of the time, and copying in any case."""
+    whole = window.fork_ns or 1
+    said = f"{window.copy_ns / whole:.0%} of it {parts.WORDS['copy']}"
+    most = parts.largest(window.parts)
+    if most in (None, "copy"):
+        return said
+    return f"{window.parts[most] / whole:.0%} of it {parts.WORDS[most]}, {said}"
 
 
 def _rate(window: Window) -> float:
@@ -133,8 +146,13 @@ def _row(usage: Usage) -> str:
     mean = duration(usage.mean_ns) if usage.max_ns else "-"
     longest = duration(usage.max_ns) if usage.max_ns else "-"
     wasted = f"{usage.discards / usage.forks:.0%}" if usage.forks else "-"
+    said = [causes] if causes else []
+    if usage.failed:
+        said.append(f"{usage.failed:,} failed")
+    if usage.vforks.calls:
+        said.append(f"{usage.vforks.calls * per:.1f} vforks/s")
     return (
         f"{printable(usage.comm):<15} {usage.forks * per:>7.1f} {mean:>7} {longest:>7} "
         f"{duration(usage.copy_ns * per):>7} {size(usage.page_table_bytes * per):>8} "
-        f"{wasted:>5}  {causes}"
+        f"{wasted:>5}  {'; '.join(said)}"
     )

@@ -12,6 +12,7 @@ from forktrace.model import (
     ProcessCost,
     Totals,
     TriggerCost,
+    Vforks,
     VmaCounts,
 )
 
@@ -53,6 +54,28 @@ def test_sums_are_differences_of_the_kernels_totals() -> None:
     (usage,) = window.usages
     assert (usage.forks, usage.copy_ns, usage.page_table_bytes) == (4, 60, 8192)
     assert (usage.discards, usage.discarded_bytes) == (3, 4096)
+
+
+def test_failures_parts_and_vforks_are_differences_too() -> None:
+    before = replace(
+        totals(5, 100, ProcessCost("sh", 5, 40, 0, failed=1, vforks=Vforks(2, 10))),
+        failures={"EAGAIN": 1, "ENOMEM": 4},
+        parts={"vmas": histogram(70)},
+    )
+    after = replace(
+        totals(
+            6,
+            *(200, ProcessCost("sh", 6, 40, 0, failed=2, vforks=Vforks(2, 30))),
+            ProcessCost("spawner", 0, 0, 0, vforks=Vforks(1, 5)),
+        ),
+        failures={"EAGAIN": 3, "ENOMEM": 4},
+        parts={"vmas": histogram(90)},
+    )
+    window = Activity(before, now=0.0).take(after, now=1.0)
+    assert (window.failures, window.parts) == ({"EAGAIN": 2}, {"vmas": 20})
+    sh, spawner = window.usages
+    assert (sh.failed, sh.vforks) == (1, Vforks(0, 20))
+    assert (spawner.forks, spawner.vforks) == (0, Vforks(1, 5))
 
 
 def test_durations_and_triggers_are_those_of_the_forks_that_came() -> None:

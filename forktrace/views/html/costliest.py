@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from html import escape
 
+from forktrace.model import Fork
 from forktrace.report.study import Dear
 from forktrace.text import printable
+from forktrace.views import parts
 from forktrace.views import report as text
 from forktrace.views.html.tables import table, trigger_label
+from forktrace.views.lines import in_thread
 from forktrace.views.units import duration, size
 
 _MAPPINGS = 12
@@ -24,6 +27,10 @@ _VMA_HEADS = (
 )
 
 
+def _times(fork: Fork) -> str:
+    return f"; {parts.sentence(vars(fork.parts)).rstrip('.')}" if fork.parts else ""
+
+
 def costly_fork(dear: Dear) -> str:
     """Return the fork, folded."""
     fork = dear.fork
@@ -34,7 +41,8 @@ def costly_fork(dear: Dear) -> str:
         f"<b>{duration(fork.duration_ns)}</b> {escape(text.named(fork.comm))}"
         f"[{fork.pid}] <span>at {clock}; "
         f"{duration(fork.copy_ns)} copying {counts.copy} of {counts.every} VMAs, "
-        f"{size(fork.page_table_bytes)}; {escape(printable(fork.cgroup))}</span>"
+        f"{size(fork.page_table_bytes)}; {escape(printable(fork.cgroup))}"
+        f"{escape(in_thread(fork))}{_times(fork)}</span>"
     )
     copied = text.copied_vmas(dear)
     if not copied:

@@ -7,7 +7,12 @@ from html import escape
 from forktrace.bits import ANON_VMA
 from forktrace.report.study import Study
 from forktrace.views.html.costliest import costly_fork
-from forktrace.views.html.tables import group_table, trigger_table
+from forktrace.views.html.tables import (
+    failure_table,
+    group_table,
+    part_table,
+    trigger_table,
+)
 
 _WHAT_TRIGGERS = (
     "A trigger is the flag, or flags joined by +, that made the kernel copy a VMA; "
@@ -17,6 +22,11 @@ _WASTE = (
     "Thrown away: what was copied for children that then called exec. posix_spawn or "
     "vfork would save it."
 )
+_PARTS = (
+    "What the time of forks was spent on: setting the child up, waiting for the "
+    "parent's mmap_lock, duplicating VMAs, copying their page tables, and finishing."
+)
+_FAILED = "A fork that fails may cost as much as one that works."
 
 
 def sections(study: Study) -> str:
@@ -48,6 +58,10 @@ def sections(study: Study) -> str:
         parts.append(_section("Triggers", _WHAT_TRIGGERS, trigger_table(study)))
     else:
         parts.append(lengths)
+    if study.parts:
+        parts.append(_section("Where the time went", _PARTS, part_table(study)))
+    if study.failures:
+        parts.append(_section("Forks that failed", _FAILED, failure_table(study)))
     parts += [
         _section("Processes", _WASTE, group_table("process", study.processes)),
         _section("Cgroups", "", group_table("cgroup", study.cgroups)),

@@ -11,6 +11,7 @@ from forktrace.report.study import Group, Study
 from forktrace.text import printable
 from forktrace.views import palette
 from forktrace.views import report as text
+from forktrace.views.parts import WORDS
 from forktrace.views.units import duration, size
 
 _ROWS = 15
@@ -88,6 +89,37 @@ def group_table(what: str, groups: Sequence[Group]) -> str:
         cost = duration(sum(group.copy_ns for group in rest))
         said += f'\n<p class="caption">and {names:,} more, which copied for {cost}</p>'
     return said
+
+
+def part_table(study: Study) -> str:
+    """Return what the time of forks was spent on, in the order in which it comes."""
+    whole = max(sum(study.parts.values()), 1)
+    heads = (("part", "name"), ("time", "number"), ("share", "number"))
+    return table(
+        heads,
+        (
+            [escape(WORDS[name]), duration(ns), _share(ns / whole)]
+            for name, ns in study.parts.items()
+        ),
+    )
+
+
+def failure_table(study: Study) -> str:
+    """Return who called forks that failed, and why they did."""
+    heads = (
+        *(("errno", "name"), ("process", ""), ("cgroup", "mapping")),
+        *(("forks", "number"), ("time", "number")),
+    )
+    return table(
+        heads,
+        (
+            [
+                *map(escape, map(printable, (each.errno, each.comm, each.cgroup))),
+                *(f"{each.forks:,}", duration(each.duration_ns)),
+            ]
+            for each in study.failures[:_ROWS]
+        ),
+    )
 
 
 def table(heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> str:

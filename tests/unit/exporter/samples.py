@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 from forktrace.model import (
+    PARTS,
     CgroupCost,
     ExecDiscards,
     Fork,
@@ -14,6 +15,7 @@ from forktrace.model import (
     ProgramCost,
     Totals,
     TriggerCost,
+    Vforks,
     VmaCounts,
 )
 from forktrace.tracer.layout import LOST_STAGES, MISSED
@@ -31,6 +33,9 @@ BOUNDS_NS = tuple(
     if 10**4 < step * 10**power <= 10**10
 )
 """20 us to 10 s."""
+
+ERRNOS = ("EAGAIN", "ENOMEM", "EINVAL", "ENOSPC", "EINTR", "ERESTARTNOINTR", "other")
+"""What fork fails with."""
 
 
 def histogram() -> Histogram:
@@ -56,6 +61,9 @@ def totals(
         processes=processes,
         cgroups=cgroups,
         programs=(ProgramCost("copy_page_range", 3_000_000, 1035),),
+        failures={"EAGAIN": 2},
+        parts={name: histogram() for name in PARTS},
+        vforks=Vforks(3, 2_000_000_000),
     )
 
 
@@ -89,7 +97,10 @@ def full_totals(
         exec_discards=few.exec_discards,
         processes=processes,
         cgroups=cgroups,
-        programs=tuple(ProgramCost(f"program_{n}", 10**9, 10**6) for n in range(12)),
+        programs=tuple(ProgramCost(f"program_{n}", 10**9, 10**6) for n in range(13)),
+        failures=dict.fromkeys(ERRNOS, 7),
+        parts=few.parts,
+        vforks=few.vforks,
     )
 
 
@@ -113,7 +124,10 @@ def forks() -> list[Fork]:
 def full() -> Totals:
     """Return totals that fill the registry, from as many names as the kernel keeps."""
     return full_totals(
-        tuple(ProcessCost(f"process{n}", n, n, n) for n in range(2048)),
+        tuple(
+            ProcessCost(f"process{n}", n, n, n, failed=n, vforks=Vforks(n, n))
+            for n in range(2048)
+        ),
         tuple(
             CgroupCost(n + 1, f"unit{n}.service", "system.slice", n, n, n)
             for n in range(2048)

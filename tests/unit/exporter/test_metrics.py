@@ -16,13 +16,15 @@ from forktrace import __version__
 from forktrace.bits import ANON_VMA
 from forktrace.exporter.metrics import (
     DEFAULT_MAX_UNITS,
+    MOST_JOINED,
     MOST_PAIRS,
+    MOST_TROUBLED,
     ForktraceCollector,
     new_registry,
 )
 from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import Rule
-from forktrace.model import CgroupCost, ProcessCost, Totals, TriggerCost
+from forktrace.model import CgroupCost, ProcessCost, Totals, TriggerCost, Vforks
 from forktrace.text import decode_comm
 from forktrace.tracer.layout import Layout
 from forktrace.tracer.maps import Naming, totals_of
@@ -189,6 +191,8 @@ def test_twenty_thousand_hostile_names_stay_within_the_series_budget() -> None:
             n,
             n,
             triggers=(TriggerCost("anon_vma", True, 2, n, n),),
+            failed=1,
+            vforks=Vforks(1, n),
         )
         for n, comm in enumerate(comms)
     )
@@ -219,7 +223,23 @@ def test_twenty_thousand_hostile_names_stay_within_the_series_budget() -> None:
             for sample in all_samples
             if sample.name == "forktrace_process_trigger_copied_vmas_total"
         }
+        copied = {
+            (sample.labels["trigger"], sample.labels["anon_vma"]): sample.value
+            for sample in all_samples
+            if sample.name == "forktrace_copied_vmas_total"
+        }
+        assert len(copied) == 1 + 2 * len(samples.BITS) + MOST_JOINED + 1
+        every = samples.full_totals(()).triggers
+        assert sum(copied.values()) == sum(cost.vmas for cost in every)
         assert len(pairs) == MOST_PAIRS + 1
+        for name in ("fork_failures", "vforks"):
+            troubled = [
+                sample.value
+                for sample in all_samples
+                if sample.name == f"forktrace_process_{name}_total"
+            ]
+            assert len(troubled) == MOST_TROUBLED + 1
+            assert sum(troubled) == len(comms)
         assert sum(pairs.values()) == 2 * len(comms)
 
 
@@ -255,7 +275,7 @@ def test_the_series_budget_counts_what_the_tracer_can_fill() -> None:
 
 def test_every_name_comes_back_from_both_formats_as_it_was() -> None:
     names = {decode_comm(comm) for comm in hostile_comms(3000)} - {"other"}
-    costs = tuple(ProcessCost(name, n, 1, 1) for n, name in enumerate(sorted(names)))
+    costs = tuple(ProcessCost(name, n, 1, 1) for n, name in enumerate(sorted(names), 1))
     every = new_registry(
         ForktraceCollector(
             lambda: samples.totals(costs), lambda: samples.INFO, len(names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from forktrace.model import Exec, Fork, TriggerCost, Vma, VmaCounts
+from forktrace.model import PARTS, Exec, Fork, Parts, TriggerCost, Vma, VmaCounts
 
 NUMBERS = st.integers(0, 2**64 - 1)
 COUNTS = st.integers(0, 2**31)
@@ -25,6 +25,7 @@ vmas = st.builds(
     trigger=st.none() | TRIGGERS,
     copy_ns=NUMBERS,
     page_table_bytes=NUMBERS,
+    run_delay_ns=NUMBERS,
 )
 triggers = st.builds(TriggerCost, TRIGGERS, st.booleans(), COUNTS, NUMBERS, NUMBERS)
 forks = st.builds(
@@ -43,6 +44,9 @@ forks = st.builds(
     vmas=st.builds(VmaCounts, COUNTS, COUNTS, COUNTS, COUNTS),
     triggers=st.lists(triggers, max_size=3).map(tuple),
     details=st.none() | st.lists(vmas, max_size=3).map(tuple),
+    thread=NAMES,
+    parts=st.none() | st.builds(Parts, *[NUMBERS] * len(PARTS)),
+    run_delay_ns=NUMBERS,
 )
 execs = st.builds(
     Exec, pid=COUNTS, parent=COUNTS, comm=NAMES, after_ns=NUMBERS, copy_ns=NUMBERS,

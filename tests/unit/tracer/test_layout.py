@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from forktrace.model import CGROUP_NAME
+from forktrace.model import CGROUP_NAME, PARTS
 from forktrace.tracer.compiler import bpf_folder
 from forktrace.tracer.layout import (
     BUCKET_BOUNDS_NS,
     CHOICES,
+    ERRNOS,
     LOST_STAGES,
     SOURCES,
     WAYS,
@@ -34,6 +35,8 @@ LENGTHS = {
     "16": 16,
     "CGROUP_NAME": CGROUP_NAME,
     "CHOICES": CHOICES,
+    "ERRNOS": ERRNOS,
+    "PARTS": len(PARTS),
     "ROWS": LAYOUT.rows,
     "BUCKETS": len(BUCKET_BOUNDS_NS) + 1,
     "LOST_STAGES": len(LOST_STAGES),

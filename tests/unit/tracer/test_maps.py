@@ -11,8 +11,9 @@ import pytest
 
 from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import Rule
-from forktrace.model import Exec, Fork, TriggerCost, VmaCounts
+from forktrace.model import PARTS, Exec, Fork, Parts, TriggerCost, VmaCounts
 from forktrace.tracer.layout import (
+    ERRNOS,
     EXEC_EVENT,
     FORK_EVENT,
     LOST_STAGES,
@@ -65,7 +66,9 @@ def test_without_a_bit_the_trigger_is_the_anon_vma_or_not_known() -> None:
 
 
 def test_a_fork_adds_up_its_rows() -> None:
-    record = slot(calls=10, skipped=4, parent_vmas=13, child_vmas=11, cgroup=3)
+    record = slot(
+        calls=10, skipped=4, parent_vmas=13, child_vmas=11, cgroup=3, copy_ns=500
+    )
     record.rows[ANON_ONLY].vmas, record.rows[ANON_ONLY].copy_ns = 5, 500
     record.rows[GUARD | 1].vmas, record.rows[GUARD | 1].page_table_bytes = 1, 4096
     (fork,) = forks_of(record)
@@ -76,6 +79,36 @@ def test_a_fork_adds_up_its_rows() -> None:
     )
     assert (fork.copy_ns, fork.page_table_bytes) == (500, 4096)
     assert (fork.comm, fork.cgroup, fork.details) == ("redis", "/3", None)
+
+
+def test_a_fork_has_its_parts_and_the_name_of_its_thread() -> None:
+    record = slot(thread=b"worker-0")
+    assert [(fork.thread, fork.parts) for fork in forks_of(record)] == [
+        ("worker-0", None)
+    ]
+    record.parts[:] = (1, 20, 300, 4000, 50000)
+    (fork,) = forks_of(record)
+    assert fork.parts == Parts(1, 20, 300, 4000, 50000)
+
+
+def test_failures_are_told_by_errno() -> None:
+    raw = LAYOUT.KernelTotals(forks_failed=10)
+    for number, count in {11: 4, 12: 3, ERRNOS - 1: 2, 0: 1}.items():
+        raw.failed[number] = count
+    totals = totals_of(raw, NAMING)
+    assert totals.failures == {
+        "other": 1, "EAGAIN": 4, "ENOMEM": 3, "ERESTARTNOINTR": 2
+    }  # fmt: skip
+    assert sum(totals.failures.values()) == totals.forks["failed"]
+
+
+def test_parts_are_there_only_where_the_kernel_shows_them() -> None:
+    raw = LAYOUT.KernelTotals()
+    raw.part_ns[1], raw.part_buckets[1][3] = 150_000, 1
+    parts = totals_of(raw, NAMING).parts
+    assert list(parts) == list(PARTS)
+    assert (parts["mmap_lock"].sum_ns, parts["mmap_lock"].counts[3]) == (150_000, 1)
+    assert totals_of(raw, NAMING, divided=False).parts == {}
 
 
 def test_a_failed_fork_has_an_errno_and_no_child() -> None:

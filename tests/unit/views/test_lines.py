@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from forktrace.model import Fork, Histogram, Totals, TriggerCost, Vma, VmaCounts
+from dataclasses import replace
+
+from forktrace.model import (
+    Fork,
+    Histogram,
+    Parts,
+    Totals,
+    TriggerCost,
+    Vforks,
+    Vma,
+    VmaCounts,
+)
 from forktrace.views.lines import HEADER, fork_line, summary, vma_line
 
 FORK = Fork(
@@ -31,8 +42,26 @@ def test_a_fork_is_one_line_under_the_header_the_dearest_trigger_first() -> None
     assert line.index("redis-server") == HEADER.index("COMM")
     assert line.index("18 anon_vma") == HEADER.index("COPIED BY")
     assert "20/51" in line
-    assert "12.3 ms  9.87 ms  558 KiB" in line
+    assert "12.3 ms        -        -  9.87 ms        -  558 KiB" in line
     assert line.endswith("18 anon_vma, 1 maybe_guard, 1 uffd_wp (and anon_vma)")
+
+
+def test_the_times_in_a_line_add_up() -> None:
+    ms = 1_000_000
+    parts = Parts(setup=ms, mmap_lock=4 * ms, vmas=3 * ms, copy=2 * ms, finish=ms)
+    whole = replace(FORK, duration_ns=11 * ms, copy_ns=2 * ms, parts=parts)
+    assert "11 ms     4 ms     3 ms     2 ms     2 ms" in fork_line(whole)
+
+
+def test_time_without_a_cpu_is_told_where_it_matters() -> None:
+    preempted = replace(FORK, run_delay_ns=6_000_000)
+    assert fork_line(preempted).endswith(" (no CPU for 6 ms of it)")
+    assert "no CPU" not in fork_line(replace(FORK, run_delay_ns=60_000))
+
+
+def test_a_thread_is_named_where_its_process_is_called_otherwise() -> None:
+    assert fork_line(replace(FORK, thread="bio_lazy")).endswith(" (thread bio_lazy)")
+    assert "thread" not in fork_line(replace(FORK, thread=FORK.comm))
 
 
 def test_a_name_cannot_drive_the_terminal() -> None:
@@ -67,8 +96,16 @@ def test_the_summary_names_triggers_and_every_loss() -> None:
         fork_duration=empty,
         copy_duration=empty,
         lost={"fork_event": 3, "vma_event": 0},
+        failures={"EAGAIN": 1},
+        parts={"mmap_lock": replace(empty, sum_ns=3), "copy": replace(empty, sum_ns=1)},
+        vforks=Vforks(4, 2_000_000_000),
     )
     text = "\n".join(summary(totals))
-    assert text.startswith("3 forks (1 failed)")
+    assert text.startswith("3 forks (1 failed: 1 EAGAIN)")
+    assert "Time: 75% waiting for the parent's mmap_lock, 25% copying" in text
+    assert (
+        "4 calls of vfork or posix_spawn copied nothing; their callers waited 2 s"
+        in (text)
+    )
     assert text.index("anon_vma") < text.index("maybe_guard")
     assert text.endswith("Lost: 3 at fork_event.")

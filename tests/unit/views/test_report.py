@@ -8,12 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from forktrace.model import Exec, Fork
+from forktrace.model import Exec, Fork, Parts
 from forktrace.recording.records import Filters
 from forktrace.report.command import read
 from forktrace.report.study import Study
-from forktrace.views.report import lines, verdict
-from tests.unit.recording.samples import DETAILED, EXEC, HEADER, MS, fork, write
+from forktrace.views.report import copied_vmas, lines, verdict
+from tests.unit.recording.samples import (
+    DETAILED,
+    EXEC,
+    HEADER,
+    MS,
+    fork,
+    vma,
+    write,
+)
 
 
 @pytest.fixture
@@ -82,6 +90,38 @@ def test_it_has_everything_there_is_to_know(study: Study) -> None:
         "3 ms     4 KiB     4 KiB  anon_vma     3000 rw-p [anonymous]",
     ):
         assert told in text, told
+
+
+def test_the_verdict_names_the_largest_part_whatever_it_is(tmp_path: Path) -> None:
+    parts = Parts(0, mmap_lock=8 * MS, vmas=MS, copy=MS, finish=0)
+    waited = replace(fork(0, 10 * MS, copy_ns=MS), parts=parts)
+    study = of(tmp_path, [waited])
+    assert verdict(study).endswith(
+        "took 10 ms in all; 80% of it waiting for the parent's mmap_lock; 10% of it "
+        "copying page tables, mostly because of anon_vma in redis-server."
+    )
+    said = "80% waiting for the parent's mmap_lock, 10% duplicating VMAs, 10% copying"
+    assert "\n".join(lines(study)).count(said) == 2
+
+
+def test_forks_that_failed_are_told_with_errno_and_owner(tmp_path: Path) -> None:
+    refused = replace(
+        fork(0, 5 * MS, comm="sh", cgroup="/full"), outcome="failed", errno="EAGAIN"
+    )
+    text = "\n".join(lines(of(tmp_path, [fork(1), refused, refused])))
+    assert "2 of 3 forks failed. A fork that fails may cost as much as one that" in text
+    assert "       2     10 ms  EAGAIN          sh               /full" in text
+
+
+def test_a_mapping_that_was_copied_without_a_cpu_is_not_the_costliest(
+    tmp_path: Path,
+) -> None:
+    """The time away from the CPU lands on whichever is being copied."""
+    heap, stack = vma(0x1000, "anon_vma", MS), vma(0x3000, "anon_vma", 9 * MS)
+    details = (heap, replace(stack, run_delay_ns=9 * MS - 5))
+    study = of(tmp_path, [fork(0, 10 * MS, details=details)])
+    assert [each.start for each in copied_vmas(study.costliest[0])] == [0x1000, 0x3000]
+    assert [share.copy_ns for share in study.shares] == [MS, 5]
 
 
 def test_every_bar_can_be_seen_and_none_is_too_long(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from forktrace.activity import Usage, Window
-from forktrace.model import Histogram, ProgramCost, Totals, VmaCounts
+from forktrace.model import Histogram, ProgramCost, Totals, Vforks, VmaCounts
 from forktrace.views.top import HEADER, TopState, lines
 
 
@@ -74,6 +76,20 @@ def test_the_head_tells_the_whole_and_what_tracing_took() -> None:
     assert "4.0 forks/s took 500 ms of each second, 50% of it copying" in whole
     assert "tracing took 0.8% of fork time" in notes
     assert "lost: 7 fork_slot" in notes
+
+
+def test_the_head_names_the_largest_part_and_why_forks_failed() -> None:
+    parts = {"mmap_lock": 3 * 10**8, "copy": 10**8}
+    shown = replace(window(), parts=parts, failures={"EAGAIN": 2, "ENOMEM": 1})
+    _, whole, notes = lines(shown, TopState(), "forktrace")[:3]
+    assert "30% of it waiting for the parent's mmap_lock, 50% of it copying" in whole
+    assert "failed: 2 EAGAIN, 1 ENOMEM" in notes
+
+
+def test_a_row_tells_what_failed_and_what_needed_no_copy() -> None:
+    busy = replace(usage("sh", 10**6), failed=3, vforks=Vforks(5, 10**9))
+    (row,) = [each for each in lines(window(busy), TopState(), "x") if "sh " in each]
+    assert row.endswith("anon_vma 75%, maybe_guard 25%; 3 failed; 2.5 vforks/s")
 
 
 def test_a_name_typed_after_a_slash_filters_and_escape_takes_it_back() -> None:

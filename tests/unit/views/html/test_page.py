@@ -11,6 +11,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from forktrace.model import Fork
+from forktrace.model import Parts as ForkParts
 from forktrace.report.study import Study
 from forktrace.views.html.page import page
 from tests.patience import PATIENCE
@@ -29,6 +30,23 @@ def test_it_answers_before_it_shows(study: Study) -> None:
     assert set(parts.plots) == {"timeline", "lengths", "triggers", "icicle"}
     for name in parts.plots:
         assert ("div", name) in [(tag, attrs.get("id")) for tag, attrs in parts.tags]
+
+
+def test_it_tells_where_the_time_went_and_what_failed(tmp_path: Path) -> None:
+    waited = replace(fork(0, 10 * MS), parts=ForkParts(0, 8 * MS, MS, MS, 0))
+    refused = replace(fork(1, comm="<sh>"), outcome="failed", errno="EAGAIN")
+    said = Parts(page(study_of(tmp_path, [waited, refused]))).text
+    for told in (
+        "waiting for the parent's mmap_lock",
+        "80.0%",
+        "Forks that failed",
+        "EAGAIN",
+        "<sh>",
+    ):
+        assert told in said
+    quiet = Parts(page(study_of(tmp_path, [fork(0)]))).text
+    assert "Where the time went" not in quiet
+    assert "Forks that failed" not in quiet
 
 
 def test_it_loads_nothing_and_forbids_itself_to(study: Study) -> None:
