@@ -136,9 +136,9 @@ def summary(totals: Totals) -> list[str]:
         lines.append(
             f"For {waited} of it the callers were ready to run and had no CPU."
         )
-    times = parts.sentence({name: part.sum_ns for name, part in totals.parts.items()})
+    times = parts.shares({name: part.sum_ns for name, part in totals.parts.items()})
     if times:
-        lines.append(f"Time: {times}")
+        lines.append(f"Time: {times}.")
     if totals.vforks.calls:
         lines.append(vfork_words(totals.vforks))
     waste = totals.exec_discards

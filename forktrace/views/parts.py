@@ -13,15 +13,17 @@ WORDS = {
 }
 """For each part of a fork what the kernel does then."""
 
+_LEAST = 0.005  # less would be told as 0%
+
 
 def largest(parts: Mapping[str, int]) -> str | None:
     """Return the part that took longest, None where no part is known."""
     return max(parts, key=parts.__getitem__) if any(parts.values()) else None
 
 
-def sentence(parts: Mapping[str, int]) -> str:
+def shares(parts: Mapping[str, int]) -> str:
     """Return the share of each part, the largest first; empty where none is known."""
     whole = sum(parts.values())
-    ranked = sorted(parts, key=parts.__getitem__, reverse=True)
-    told = [f"{parts[name] / whole:.0%} {WORDS[name]}" for name in ranked if whole]
-    return f"{', '.join(told)}." if told else ""
+    told = [name for name in parts if whole and parts[name] / whole >= _LEAST]
+    told.sort(key=parts.__getitem__, reverse=True)
+    return ", ".join(f"{parts[name] / whole:.0%} {WORDS[name]}" for name in told)

@@ -158,7 +158,7 @@ def _latency(study: Study) -> list[str]:
         "",
         _quantiles("Whole forks", study.durations),
         _quantiles("of it copying", study.copies),
-        *filter(None, [parts.sentence(study.parts)]),
+        *([f"{parts.shares(study.parts)}."] if study.parts else []),
         "",
         f"  {'FROM':>8}  {'TO':>8}  {'FORKS':>9}",
         *(_bar(each, most) for each in bins),
@@ -294,7 +294,7 @@ def _dear(number: int, dear: Dear, width: int) -> Iterator[str]:
         f"{size(fork.page_table_bytes)} of page tables"
     )
     if fork.parts:
-        yield f"    {parts.sentence(vars(fork.parts))}{without_cpu(fork)}"
+        yield f"    {parts.shares(vars(fork.parts))}{without_cpu(fork)}"
     copied = copied_vmas(dear)
     if not copied:
         return

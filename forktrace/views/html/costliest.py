@@ -28,7 +28,7 @@ _VMA_HEADS = (
 
 
 def _times(fork: Fork) -> str:
-    return f"; {parts.sentence(vars(fork.parts)).rstrip('.')}" if fork.parts else ""
+    return f"; {parts.shares(vars(fork.parts))}" if fork.parts else ""
 
 
 def costly_fork(dear: Dear) -> str:
