@@ -31,3 +31,8 @@ def printable(text: str) -> str:
     return "".join(
         letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text
     )
+
+
+def named(name: str) -> str:
+    """Return a name to be shown, also when it is empty."""
+    return printable(name) or '""'

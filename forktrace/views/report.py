@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -10,7 +11,7 @@ from forktrace.model import Vforks, Vma
 from forktrace.report.aggregate import ANONYMOUS, OTHER
 from forktrace.report.spread import TEXT_EDGES, Bin, Spread
 from forktrace.report.study import CUT_OFF, QUANTILES, Dear, Group, Study
-from forktrace.text import printable
+from forktrace.text import named, printable
 from forktrace.views import parts
 from forktrace.views.lines import (
     counts_words,
@@ -20,6 +21,7 @@ from forktrace.views.lines import (
     without_cpu,
 )
 from forktrace.views.units import duration, size
+from forktrace.views.verdict import verdict
 
 _ROWS = 15
 # No kernel has so many; a file may say anything.
@@ -41,7 +43,7 @@ ENDINGS = {
 def lines(study: Study, width: int = 79) -> list[str]:
     """Return the whole report."""
     return [
-        verdict(study),
+        *textwrap.wrap(verdict(study), width, break_on_hyphens=False),
         "",
         *header(study),
         *_latency(study),
@@ -53,36 +55,6 @@ def lines(study: Study, width: int = 79) -> list[str]:
         *_vforks(study),
         *_costliest(study, width),
     ]
-
-
-def verdict(study: Study) -> str:
-    """Say in one or two sentences what forks cost and why."""
-    seconds = span(study)
-    if not study.forks:
-        return f"In {seconds}, no fork was recorded."
-    whole, copied = study.durations.sum, study.copies.sum
-    noun, took = ("fork", "took") if study.forks == 1 else ("forks", "took")
-    said = f"In {seconds}, {study.forks:,} {noun} {took} {duration(whole)} in all"
-    most = parts.largest(study.parts)
-    if most not in (None, "copy"):
-        share = study.parts[most] / sum(study.parts.values())
-        said += f"; {share:.0%} of it {parts.WORDS[most]}"
-    if not copied:
-        return f"{said}; no page table had to be copied."
-    said += f"; {copied / max(whole, 1):.0%} of it copying page tables"
-    cost, trigger, name = max(
-        (
-            (ns, trigger, group.name)
-            for group in study.processes
-            for trigger, ns in group.triggers.items()
-        ),
-        default=(0, "", ""),
-    )
-    if cost:
-        why = f"because of {printable(trigger)} in {named(name)}"
-        mainly = cost / copied >= 0.5
-        said += f", mostly {why}" if mainly else f", {cost / copied:.0%} of that {why}"
-    return f"{said}."
 
 
 def header(study: Study) -> list[str]:
@@ -132,21 +104,6 @@ def chosen(study: Study) -> str:
 
 def _or(words: Iterable[str]) -> str:
     return " or ".join(words)
-
-
-def span(study: Study) -> str:
-    """Return how long was recorded, in whole units where it was long."""
-    seconds = study.span_ns / 1e9
-    if seconds < 120:
-        return duration(study.span_ns)
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def named(name: str) -> str:
-    """Return a name to be shown, also when it is empty."""
-    return printable(name) or '""'
 
 
 def _latency(study: Study) -> list[str]:

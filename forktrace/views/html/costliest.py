@@ -7,7 +7,7 @@ from html import escape
 
 from forktrace.model import Fork
 from forktrace.report.study import Dear
-from forktrace.text import printable
+from forktrace.text import named, printable
 from forktrace.views import parts
 from forktrace.views import report as text
 from forktrace.views.html.tables import table, trigger_label
@@ -38,7 +38,7 @@ def costly_fork(dear: Dear) -> str:
     counts = fork.vmas
     clock = f"{began:%H:%M:%S}.{fork.time_ns // 10**6 % 1000:03d} UTC"
     said = (
-        f"<b>{duration(fork.duration_ns)}</b> {escape(text.named(fork.comm))}"
+        f"<b>{duration(fork.duration_ns)}</b> {escape(named(fork.comm))}"
         f"[{fork.pid}] <span>at {clock}; "
         f"{duration(fork.copy_ns)} copying {counts.copy} of {counts.every} VMAs, "
         f"{size(fork.page_table_bytes)}; {escape(printable(fork.cgroup))}"

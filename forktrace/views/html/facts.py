@@ -9,6 +9,7 @@ from forktrace.report.study import Study
 from forktrace.text import printable
 from forktrace.views import report as text
 from forktrace.views.lines import counts_words
+from forktrace.views.verdict import span
 
 
 def facts(study: Study) -> str:
@@ -29,7 +30,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
         ("kernel", f"{printable(head.release)}, {printable(head.arch)}"),
         ("its rule", rule),
         ("began", f"{began:%Y-%m-%d %H:%M:%S} UTC, on {printable(head.host)}"),
-        ("lasted", f"{text.span(study)}; it {text.ENDINGS.get(study.ended, 'ended')}"),
+        ("lasted", f"{span(study)}; it {text.ENDINGS.get(study.ended, 'ended')}"),
         ("which forks", text.chosen(study)),
         ("VMAs", counts_words(study.vmas)),
         ("seen by", f"{attach} probes, decisions from {decision}"),

@@ -6,8 +6,8 @@ from html import escape
 
 from forktrace.report.study import Study
 from forktrace.text import printable
-from forktrace.views import report as text
 from forktrace.views.units import duration, size
+from forktrace.views.verdict import verdict
 
 
 def summary(study: Study, title: str) -> str:
@@ -27,7 +27,7 @@ def summary(study: Study, title: str) -> str:
     )
     return (
         f"<h1>{escape(title)}</h1>\n"
-        f'<p class="verdict">{escape(text.verdict(study))}</p>\n'
+        f'<p class="verdict">{escape(verdict(study))}</p>\n'
         f'{said}<div class="tiles">\n{tiles}</div>'
     )
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from forktrace.text import named
 from forktrace.views import palette
-from forktrace.views.report import fitting, named
+from forktrace.views.report import fitting
 from forktrace.views.units import duration
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"

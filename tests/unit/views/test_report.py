@@ -12,7 +12,8 @@ from forktrace.model import Exec, Fork, Parts
 from forktrace.recording.records import Filters
 from forktrace.report.command import read
 from forktrace.report.study import Study
-from forktrace.views.report import copied_vmas, lines, verdict
+from forktrace.views.report import copied_vmas, lines
+from forktrace.views.verdict import verdict
 from tests.unit.recording.samples import (
     DETAILED,
     EXEC,
@@ -36,8 +37,8 @@ def of(folder: Path, forks: Iterable[Fork], execs: Iterable[Exec] = ()) -> Study
 
 def test_the_verdict_says_how_much_and_why(study: Study) -> None:
     assert verdict(study) == (
-        "In 60 s, 9 forks took 46 ms in all; 90% of it copying page tables, mostly "
-        "because of anon_vma in sh."
+        "In 60 s, 9 forks took 46 ms in all; 90% of it copying page tables, because "
+        "of anon_vma (78% of it in sh)."
     )
 
 
@@ -53,7 +54,8 @@ def test_the_verdict_names_the_dearest_cause_and_its_part(tmp_path: Path) -> Non
         fork(6, 11 * MS, comm="b", trigger="uffd_wp"),
     ]
     assert verdict(of(tmp_path, forks)).endswith(
-        "; 90% of it copying page tables, 33% of that because of pfnmap in a."
+        "; 90% of it copying page tables, 49% of that because of pfnmap (67% of it in "
+        "a)."
     )
 
 
@@ -98,10 +100,24 @@ def test_the_verdict_names_the_largest_part_whatever_it_is(tmp_path: Path) -> No
     study = of(tmp_path, [waited])
     assert verdict(study).endswith(
         "took 10 ms in all; 80% of it waiting for the parent's mmap_lock; 10% of it "
-        "copying page tables, mostly because of anon_vma in redis-server."
+        "copying page tables, because of anon_vma in redis-server."
     )
     said = "80% waiting for the parent's mmap_lock, 10% duplicating VMAs, 10% copying"
     assert "\n".join(lines(study)).count(said) == 2
+
+
+def test_the_verdict_tells_what_failed_and_what_exec_threw_away(
+    tmp_path: Path,
+) -> None:
+    refused = replace(fork(2, comm="cron"), outcome="failed", errno="EAGAIN")
+    said = verdict(of(tmp_path, [fork(0), fork(1), refused], execs=[EXEC]))
+    assert said.endswith(
+        " 1 of them failed, mostly with EAGAIN in cron. 50% of the children threw "
+        "their copies away by exec: use posix_spawn or vfork there."
+    )
+    (tmp_path / "more").mkdir()
+    many = of(tmp_path / "more", [fork(n) for n in range(9)], execs=[EXEC])
+    assert "exec" not in verdict(many)
 
 
 def test_forks_that_failed_are_told_with_errno_and_owner(tmp_path: Path) -> None:
