@@ -39,19 +39,21 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     for item in items:
-        module = vars(getattr(item, "module", item))
-        if any(
-            made is value for made in (EveryKind, Subject) for value in module.values()
-        ):
+        if _takes_huge_pages(getattr(item, "module", item)):
             item.add_marker(pytest.mark.xdist_group("huge pages"))
-            item.add_marker(pytest.mark.usefixtures("huge_pages"))
 
 
-@pytest.fixture
-def huge_pages() -> Iterator[None]:
-    if not _POOL.exists():
+@pytest.fixture(scope="module", autouse=True)
+def _huge_pages(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep the pool for a module: some of its tests share what they took."""
+    if not (_takes_huge_pages(request.module) and _POOL.exists()):
         yield
         return
     with _POOL.open() as pool:
         fcntl.flock(pool, fcntl.LOCK_EX)
         yield
+
+
+def _takes_huge_pages(module: object) -> bool:
+    values = vars(module).values()
+    return any(made is value for made in (EveryKind, Subject) for value in values)
