@@ -182,8 +182,8 @@ def anon_vma(cost: int) -> TriggerCost:
     return TriggerCost(ANON_VMA, True, 2, cost, cost)
 
 
-def test_twenty_thousand_hostile_names_stay_within_the_series_budget() -> None:
-    comms = hostile_comms(20_000)
+def test_a_hundred_thousand_hostile_names_stay_within_the_series_budget() -> None:
+    comms = hostile_comms(100_000)
     processes = tuple(
         ProcessCost(
             decode_comm(comm),
