@@ -43,16 +43,16 @@ ENDINGS = {
 def lines(study: Study, width: int = 79) -> list[str]:
     """Return the whole report."""
     return [
-        *textwrap.wrap(verdict(study), width, break_on_hyphens=False),
+        *_wrapped(verdict(study), width),
         "",
         *header(study),
-        *_latency(study),
+        *_latency(study, width),
         *_triggers(study),
         *_groups("COMM", 15, study.processes),
         *_groups("CGROUP", 30, study.cgroups),
         *_execs(study),
         *_failures(study),
-        *_vforks(study),
+        *_vforks(study, width),
         *_costliest(study, width),
     ]
 
@@ -106,7 +106,17 @@ def _or(words: Iterable[str]) -> str:
     return " or ".join(words)
 
 
-def _latency(study: Study) -> list[str]:
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+    )
+
+
+def _latency(study: Study, width: int) -> list[str]:
     if not study.forks:
         return []
     bins = study.durations.bins(TEXT_EDGES)
@@ -115,7 +125,7 @@ def _latency(study: Study) -> list[str]:
         "",
         _quantiles("Whole forks", study.durations),
         _quantiles("of it copying", study.copies),
-        *([f"{parts.shares(study.parts)}."] if study.parts else []),
+        *(_wrapped(f"{parts.shares(study.parts)}.", width) if study.parts else []),
         "",
         f"  {'FROM':>8}  {'TO':>8}  {'FORKS':>9}",
         *(_bar(each, most) for each in bins),
@@ -220,9 +230,11 @@ def _failures(study: Study) -> list[str]:
     return said
 
 
-def _vforks(study: Study) -> list[str]:
+def _vforks(study: Study, width: int) -> list[str]:
     vforks = study.host.vforks if study.host else Vforks()
-    return ["", f"On the host: {vfork_words(vforks)}"] if vforks.calls else []
+    if not vforks.calls:
+        return []
+    return ["", *_wrapped(f"On the host: {vfork_words(vforks)}", width)]
 
 
 def _costliest(study: Study, width: int) -> list[str]:
@@ -251,7 +263,8 @@ def _dear(number: int, dear: Dear, width: int) -> Iterator[str]:
         f"{size(fork.page_table_bytes)} of page tables"
     )
     if fork.parts:
-        yield f"    {parts.shares(vars(fork.parts))}{without_cpu(fork)}"
+        spent = f"{parts.shares(vars(fork.parts))}{without_cpu(fork)}"
+        yield from _wrapped(spent, width, "    ")
     copied = copied_vmas(dear)
     if not copied:
         return
