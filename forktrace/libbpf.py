@@ -87,10 +87,9 @@ class MappedArray:
         """Return a copy of one element."""
         return self._value.from_buffer_copy(self._memory, index * self._size)
 
-    def raw(self, first: int, count: int) -> list[bytes]:
-        """Return the bytes of some elements."""
-        ends = range(first * self._size, (first + count + 1) * self._size, self._size)
-        return [self._memory[at:end] for at, end in zip(ends, ends[1:])]
+    def raw(self, first: int, count: int) -> bytes:
+        """Return the bytes of some elements that follow each other."""
+        return self._memory[first * self._size : (first + count) * self._size]
 
     def column(self, member: str) -> list[int]:
         """Return one member, of 64 bits, of all elements; nothing else is copied."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ctypes import sizeof
+from functools import reduce
 from operator import add
-from typing import Any, NamedTuple, TypeVar
+from threading import Lock
+from typing import NamedTuple
 
 from forktrace.libbpf import MappedArray
 from forktrace.model import (
@@ -20,7 +23,8 @@ from forktrace.tracer.layout import WHOSE, CgroupNames, Cost
 
 _Row = tuple[str, bool]
 _Sums = list[int]
-_Made = TypeVar("_Made")
+_BLOCK = 32
+"""So many places are held against what they were at once."""
 
 
 class _Share(NamedTuple):
@@ -34,9 +38,9 @@ class _Share(NamedTuple):
 class Costs:
     """Reads the table; several threads may ask.
 
-    ``rows`` are the trigger of each row of a name, and whether it had an anon_vma. What
-    a place means is made out anew only when its numbers changed: the table is large and
-    most of it is quiet. What did not change is the same object as before.
+    ``rows`` are the trigger of each row of a name, and whether it had an anon_vma. The
+    table is large and most of it is quiet: only blocks of places whose bytes changed
+    are looked into, and what did not change is the same object as before.
     """
 
     def __init__(self, maps: Mapping[str, MappedArray], rows: Sequence[_Row]) -> None:
@@ -46,9 +50,15 @@ class Costs:
         self._names = maps["cgroup_names"]
         self._rows = rows
         self._places = self._costs.entries // len(WHOSE)
+        # By the first place of a block: its bytes, once all in it was seen twice.
+        self._blocks: dict[int, bytes] = {}
         # By place in the table: what stood there, what beside it until that was seen
-        # twice, and what was made of both.
-        self._known: dict[int, tuple[bytes, bytes | None, Any]] = {}
+        # twice.
+        self._known: dict[int, tuple[bytes, bytes | None]] = {}
+        self._shares: dict[str, dict[int, _Share]] = {}
+        self._processes: dict[str, ProcessCost] = {}
+        self._cgroups: dict[int, CgroupCost] = {}
+        self._lock = Lock()
 
     def processes(self) -> tuple[ProcessCost, ...]:
         """Return the cost of each name; all that found no place are ``other``.
@@ -56,11 +66,16 @@ class Costs:
         One name may have several places: they are added up, and so is a process that
         is really called ``other``.
         """
-        shares: dict[str, _Share] = {}
-        for share in self._made("comm", self._rows_of, self._share):
-            comm = share.whole.comm
-            shares[comm] = _sum(shares[comm], share) if comm in shares else share
-        return tuple(share.whole for share in shares.values())
+        with self._lock:
+            for place, cost, rows in self._changes("comm", self._rows_of):
+                # No place of a name is ever given back.
+                if cost:
+                    share = self._share(cost, rows, place == self._places - 1)
+                    comm = share.whole.comm
+                    shares = self._shares.setdefault(comm, {})
+                    shares[place] = share
+                    self._processes[comm] = reduce(_sum, shares.values()).whole
+            return tuple(self._processes.values())
 
     def _share(self, cost: Cost, rows: bytes, last: bool) -> _Share:
         words = memoryview(rows).cast("Q").tolist()
@@ -74,32 +89,53 @@ class Costs:
 
     def cgroups(self) -> tuple[CgroupCost, ...]:
         """Return the cost of each cgroup: several where it has several places."""
-        return tuple(self._made("cgroup", self._names, _cgroup))
+        with self._lock:
+            for place, cost, names in self._changes("cgroup", self._names):
+                if cost:
+                    last = place == self._places - 1
+                    self._cgroups[place] = _cgroup(cost, names, last)
+                else:
+                    self._cgroups.pop(place, None)
+            return tuple(self._cgroups[place] for place in sorted(self._cgroups))
 
-    def _made(
-        self,
-        whose: str,
-        others: MappedArray,
-        make: Callable[[Cost, bytes, bool], _Made],
-    ) -> Iterator[_Made]:
-        """Yield what is made of each place that is taken; the shared one comes last.
+    def _changes(
+        self, whose: str, others: MappedArray
+    ) -> Iterator[tuple[int, Cost | None, bytes]]:
+        """Yield each place that changed: what stands there, None if it is free now.
 
-        ``others`` has the rest of what is known of each place.
+        ``others`` has the rest of what is known of each place, which comes third.
         """
-        first, last = WHOSE.index(whose) * self._places, self._places - 1
-        taken = self._costs.column("taken")
-        for place, now in enumerate(self._costs.raw(first, self._places)):
-            if place < last and not taken[first + place]:
+        first = WHOSE.index(whose) * self._places
+        for block in range(0, self._places, _BLOCK):
+            places = range(block, min(block + _BLOCK, self._places))
+            now = self._costs.raw(first + block, len(places))
+            if now == self._blocks.get(first + block):
                 continue
-            before, rest, made = self._known.get(first + place, (b"", b"", None))
-            if now != before or rest is not None:
-                # Twice: on arm64 a new number of forks may be seen before the rest.
-                (more,) = others.raw(place, 1)
-                same = now == before and more == rest
-                if not same:
-                    made = make(Cost.from_buffer_copy(now), more, place == last)
-                self._known[first + place] = now, None if same else more, made
-            yield made
+            for place, part in zip(places, _parts(now)):
+                yield from self._change(first, place, part, others)
+            known = (self._known.get(first + place) for place in places)
+            if any(each and each[1] is not None for each in known):
+                self._blocks.pop(first + block, None)
+            else:
+                self._blocks[first + block] = now
+
+    def _change(
+        self, first: int, place: int, now: bytes, others: MappedArray
+    ) -> Iterator[tuple[int, Cost | None, bytes]]:
+        before, rest = self._known.get(first + place, (b"", None))
+        if now == before and rest is None:
+            return
+        cost = Cost.from_buffer_copy(now)
+        if not cost.taken and place < self._places - 1:
+            if self._known.pop(first + place, None):
+                yield place, None, b""
+            return
+        # Twice: on arm64 a new number of forks may be seen before the rest.
+        more = others.raw(place, 1)
+        same = now == before and more == rest
+        self._known[first + place] = now, None if same else more
+        if not same:
+            yield place, cost, more
 
     def give_back(self, cgroups: Iterable[int]) -> None:
         """Free the places of cgroups that are gone; what they cost is forgotten."""
@@ -112,6 +148,12 @@ class Costs:
                 turn = self._costs.read(index).turn
                 self._costs.write_word(index, "turn", turn + 1)
                 self._costs.write_word(index, "taken", 0)
+
+
+def _parts(block: bytes) -> Iterator[bytes]:
+    """Yield the bytes of each place."""
+    size = sizeof(Cost)
+    return (block[at : at + size] for at in range(0, len(block), size))
 
 
 def _cgroup(cost: Cost, names: bytes, last: bool) -> CgroupCost:

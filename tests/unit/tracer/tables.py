@@ -36,10 +36,12 @@ class Table:
         self.costs = Array(Cost, len(WHOSE) * (places + 1))
         self.rows = Array(LAYOUT.CommRows, places + 1)
         self.names = Array(CgroupNames, places + 1)
-        self.read = Costs(
-            {"costs": self.costs, "comm_rows": self.rows, "cgroup_names": self.names},
-            ROWS,
-        )
+        self.maps = {
+            "costs": self.costs,
+            "comm_rows": self.rows,
+            "cgroup_names": self.names,
+        }
+        self.read = Costs(self.maps, ROWS)
 
     def comm(self, place: int, name: bytes, **sums: int) -> None:
         words = (ctypes.c_uint64 * 2).from_buffer_copy(name.ljust(16, b"\0"))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from forktrace.model import CgroupCost, ExecDiscards, TriggerCost
-from tests.unit.tracer.tables import Table
+from forktrace.model import CgroupCost, ExecDiscards, ProcessCost, TriggerCost
+from forktrace.tracer.costs import Costs
+from tests.unit.tracer.tables import ROWS, Table
 
 PLACES = 4
 
@@ -61,6 +65,42 @@ def test_what_did_not_change_is_the_same_object_and_what_comes_late_is_seen(
     assert all(map(operator.is_, late, table.read.processes()))
     table.comm(0, b"sh", forks=1, discards=3)
     assert table.read.processes()[0].exec_discards.discards == 3
+
+
+@given(st.data())
+def test_what_is_read_bit_by_bit_is_what_is_read_at_once(data: st.DataObject) -> None:
+    table = Table(3 * PLACES)
+    places = st.integers(0, table.places)
+    names = st.sampled_from([b"sh", b"redis", b"other"])
+    for turn in range(1, data.draw(st.integers(2, 15))):
+        place = data.draw(places)
+        what = data.draw(st.sampled_from(["comm", "cgroup", "gone", "look"]))
+        if what == "comm":
+            if not table.costs.read(place).taken:
+                table.comm(place, data.draw(names))
+            table.row(place, data.draw(st.integers(0, 3)), turn, turn, turn)
+            table.costs.put(place, forks=turn, vforks=turn)
+        elif what == "cgroup":
+            table.cgroup(place % PLACES, place + 1, b"a.service", forks=turn)
+        elif what == "gone":
+            table.read.give_back([place + 1])
+        else:
+            table.read.processes()
+            table.read.cgroups()
+    anew = Costs(table.maps, ROWS)
+    for _ in range(2):
+        assert set(table.read.cgroups()) == set(anew.cgroups())
+        read, expected = (
+            {each.comm: replace(each, triggers=()) for each in costs.processes()}
+            for costs in (table.read, anew)
+        )
+        assert read == expected
+    for one, other in zip(*(sorted_by_name(c) for c in (table.read, anew))):
+        assert set(one.triggers) == set(other.triggers)
+
+
+def sorted_by_name(costs: Costs) -> list[ProcessCost]:
+    return sorted(costs.processes(), key=lambda each: each.comm)
 
 
 def test_a_cgroup_is_named_as_the_kernel_did_and_anew_in_the_next_turn(
