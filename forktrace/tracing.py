@@ -11,6 +11,7 @@ from typing import Any
 
 from forktrace.log import logger
 from forktrace.model import SCHEMA, Exec, Fork, Sums, Totals
+from forktrace.recording.names import mapping_names
 from forktrace.stop import Stop
 from forktrace.systemd import notify
 from forktrace.tracer.backend import AttachMode
@@ -36,9 +37,13 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Show:
-    """How forks, children that call exec, and what was lost by the end are printed."""
+    """How forks, children that call exec, and what was lost by the end are printed.
 
-    fork: Callable[[Fork], None]
+    A fork comes with the names of its parent's mappings by their first address, as far
+    as its VMAs were asked for and /proc still tells.
+    """
+
+    fork: Callable[[Fork, Mapping[int, str]], None]
     discard: Callable[[Exec], None]
     end: Callable[[Totals], None] = lambda totals: None
 
@@ -97,7 +102,7 @@ def trace(
     def deliver(fork: Fork) -> None:
         if stop or fork.duration_ns < bounds.min_duration_ns:
             return
-        show.fork(fork)
+        show.fork(fork, mapping_names(fork) if fork.details else {})
         discards.fork_shown(fork.child_pid)
         shown.add(fork)
         if bounds.count and shown.forks >= bounds.count:
@@ -144,9 +149,16 @@ def warn(session: Session) -> None:
         logger.warning("%s", said)
 
 
-def _print_fork(fork: Fork) -> None:
-    vmas = map(lines.vma_line, fork.details or ())
+def _print_fork(fork: Fork, names: Mapping[int, str]) -> None:
+    vmas = [lines.vma_line(vma, names.get(vma.start)) for vma in fork.details or ()]
     print_lines([lines.fork_line(fork), *vmas])
+
+
+def _print_fork_json(fork: Fork, names: Mapping[int, str]) -> None:
+    record = fork.to_json()
+    for detail, vma in zip(record.get("details", ()), fork.details or ()):
+        detail["name"] = names.get(vma.start)
+    _print_json(record)
 
 
 def _print_json(record: Mapping[str, Any]) -> None:
@@ -166,7 +178,7 @@ SHOW_LINES = Show(_print_fork, _print_discard)
 """A line a fork, its VMAs where asked for, and a line when its child calls exec."""
 
 SHOW_JSON = Show(
-    lambda fork: _print_json(fork.to_json()),
+    _print_fork_json,
     lambda discard: _print_json(
         {"schema": SCHEMA, "type": "exec", **discard.to_json()}
     ),

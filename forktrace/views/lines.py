@@ -67,8 +67,11 @@ def in_thread(fork: Fork) -> str:
     return f" (thread {printable(fork.thread)})" if named else ""
 
 
-def vma_line(vma: Vma) -> str:
-    """Return one VMA of a fork, to stand below the fork's line."""
+def vma_line(vma: Vma, name: str | None = None) -> str:
+    """Return one VMA of a fork, to stand below the fork's line.
+
+    ``name`` is that of its mapping: None for anonymous memory, and where not known.
+    """
     why = vma.trigger or ""
     cost = ""
     if vma.decision == "copy":
@@ -77,6 +80,7 @@ def vma_line(vma: Vma) -> str:
     return (
         f"    {vma.start:x}-{vma.end:x} {vma.decision:<10} {cost:>17} {why}{anon}"
         f"{without_cpu(vma)}  {vma.src_flags:#x} {','.join(vma.flags)}"
+        f"  {printable(name or '')}"
     ).rstrip()
 
 

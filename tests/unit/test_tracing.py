@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
-from forktrace.model import Exec
-from forktrace.tracing import Discards
+import json
+
+import pytest
+
+from forktrace.model import Exec, Fork
+from forktrace.tracing import SHOW_JSON, SHOW_LINES, Discards
+from tests.unit.recording.samples import fork, vma
+
+
+def test_each_vma_has_the_name_of_its_mapping(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    detailed = fork(0, details=(vma(0x1000, "anon_vma", 5), vma(0x3000, "anon_vma", 5)))
+    SHOW_JSON.fork(detailed, {0x1000: "[heap]"})
+    record = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in record["details"]] == ["[heap]", None]
+    assert Fork.from_json(record) == detailed
+    SHOW_LINES.fork(detailed, {0x1000: "[heap]"})
+    _, heap, anonymous = capsys.readouterr().out.splitlines()
+    assert heap.endswith("  [heap]")
+    assert not anonymous.endswith("]")
 
 
 def discard(pid: int) -> Exec:

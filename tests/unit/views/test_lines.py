@@ -85,6 +85,8 @@ def test_a_vma_says_why_it_was_copied_and_what_else_would_have() -> None:
     assert "1000-2000 copy" in line
     assert "1.50 us" in line
     assert "maybe_guard anon_vma" in line
+    assert line.endswith("0x800 maybe_guard")
+    assert vma_line(vma, "/lib/\x1b[2Jx.so").endswith("  /lib/\\x1b[2Jx.so")
 
 
 def test_the_summary_names_triggers_and_every_loss() -> None:
