@@ -92,14 +92,21 @@ def _rest(ranked: Ranked) -> list[str]:
     """Say who is not in the table."""
     ranking, said = ranked.ranking, []
     if ranking.unseen:
+        whose = "it" if ranking.unseen == 1 else "any of them"
         said.append(
-            f"{ranking.unseen} more were not looked at: a fork of none of them "
-            f"allocates more than {size(ranking.at_most)}."
+            f"{_processes(ranking.unseen, 'more ')} not examined: a fork of {whose} "
+            f"allocates at most {size(ranking.at_most)}."
         )
     if ranking.unread:
         root = ": run as root" if os.geteuid() else ""
-        said.append(f"{ranking.unread} may not be looked at{root}.")
+        unread = _processes(ranking.unread)
+        said.append(f"{unread} not readable (permission denied){root}.")
     return [line for each in said for line in _paragraph(each, 79)]
+
+
+def _processes(count: int, more: str = "") -> str:
+    one = count == 1
+    return f"{count} {more}{'process was' if one else 'processes were'}"
 
 
 def _rule(subject: Subject) -> str:

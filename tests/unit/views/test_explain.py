@@ -144,8 +144,8 @@ def test_the_ranking_has_a_line_a_process_and_says_who_is_missing() -> None:
     assert " ".join(said[1].split()) == (
         "4711 demo 4 2 1.59 MiB 1.59 MiB 1.66 ms maybe_guard"
     )
-    assert "7 more were not looked at" in text(said)
-    assert "allocates more than 8 KiB" in text(said)
-    assert "2 may not be looked at" in text(said)
+    assert "7 more processes were not examined: a fork of any of them" in text(said)
+    assert "allocates at most 8 KiB." in text(said)
+    assert "2 processes were not readable (permission denied)" in text(said)
     assert max(map(len, said)) <= 79
-    assert "looked at" not in text(ranking_lines(ranked()))
+    assert "process" not in text(ranking_lines(ranked()))
