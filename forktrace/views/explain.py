@@ -49,7 +49,7 @@ def verdict(answer: Answer) -> str:
     if total:
         first = forecast.triggers[0]
         share = 100 * first.page_table_bytes / total
-        said += f", {share:.0f} % because of {first.trigger}"
+        said += f", {share:.0f}% because of {first.trigger}"
     return f"{said}."
 
 

@@ -154,7 +154,7 @@ def summary(totals: Totals) -> list[str]:
     if totals.programs and totals.fork_duration.sum_ns:
         own = sum(program.run_ns for program in totals.programs)
         share = 100 * own / totals.fork_duration.sum_ns
-        lines.append(f"Tracing took {share:.1f} % of fork time.")
+        lines.append(f"Tracing took {share:.1f}% of fork time.")
     lost = {stage: count for stage, count in totals.lost.items() if count}
     if lost:
         named = ", ".join(f"{count} at {stage}" for stage, count in lost.items())

@@ -42,7 +42,7 @@ def text(said: list[str]) -> str:
 def test_the_verdict_comes_first() -> None:
     assert text(lines(answer())).startswith(
         "A fork of demo (4711) would copy 2 of 4 VMAs and allocate 1.59 MiB of page "
-        "tables, 99 % because of maybe_guard. Rule of 7.3.4: copy if dst has "
+        "tables, 99% because of maybe_guard. Rule of 7.3.4: copy if dst has "
     )
 
 
