@@ -12,6 +12,7 @@ from forktrace.recording.costliest import TOP
 from forktrace.recording.reader import Recording
 from forktrace.recording.records import Mappings, Progress, Summary
 from forktrace.report.failures import Failures
+from forktrace.report.names import MappingNames
 from forktrace.report.spread import Spread, place_of
 from forktrace.report.study import CUT_OFF, Dear, Group, Point, Share, Study
 from forktrace.report.timeline import Timeline
@@ -21,6 +22,9 @@ OTHER = "(others)"
 
 ANONYMOUS = "[anonymous]"
 """A mapping without a name."""
+
+NOT_KNOWN = "(name not known)"
+"""A mapping of a process that was gone before it could be asked."""
 
 _MOST_NAMES = 5_000
 # Of one group; a rule's bits make some dozens at most.
@@ -180,7 +184,8 @@ class Aggregator:
         self._failures = Failures()
         self._timeline = Timeline()
         self._shares: dict[tuple[str, str, str], list[int]] = {}
-        self._names: tuple[int, Mapping[int, str]] = (0, {})
+        self._told: tuple[int, Mapping[int, str]] = (0, {})
+        self._names = MappingNames()
 
     def study(self) -> Study:
         """Read all of it; raises ForktraceError where it is damaged."""
@@ -191,17 +196,16 @@ class Aggregator:
                 _add(self._execs, 1, record.copy_ns, record.page_table_bytes)
                 self._processes.of(record.comm).add_exec(record)
             elif isinstance(record, Mappings):
-                self._names = (record.pid, record.names)
+                self._told = (record.pid, record.names)
             elif isinstance(record, Progress):
                 self._last = max(self._last, record.time_ns)
                 self._lost = record.lost
         return self._result(self._recording.summary)
 
     def _add(self, fork: Fork) -> None:
-        pid, names = self._names
-        if names:
-            names = names if pid == fork.pid else {}
-            self._names = (0, {})
+        pid, told = self._told
+        self._told = (0, {})
+        names = self._names.of(fork, told if pid == fork.pid else {})
         place = place_of(fork.duration_ns)
         # The probes are attached a moment before the header is written.
         since = max(0, fork.time_ns - self._began)
@@ -242,7 +246,8 @@ class Aggregator:
         for vma in fork.details or ():
             if vma.trigger is None:
                 continue
-            key = (fork.comm, vma.trigger, names.get(vma.start) or ANONYMOUS)
+            name = names.get(vma.start, NOT_KNOWN) or ANONYMOUS
+            key = (fork.comm, vma.trigger, name)
             if key not in self._shares and len(self._shares) >= _MOST_SHARES:
                 key = (fork.comm, vma.trigger, OTHER)
             sums = self._shares.setdefault(key, [0, 0])

@@ -53,14 +53,17 @@ class Group:
 
 @dataclass(frozen=True)
 class Dear:
-    """One of the most expensive forks, and the names of its mappings by address."""
+    """One of the most expensive forks, and the names of its mappings by address.
+
+    The name is empty for anonymous memory; what is not known is not there.
+    """
 
     fork: Fork
     names: Mapping[int, str]
 
     def to_json(self) -> dict[str, Any]:
         """Return the published fork with ``names`` beside it."""
-        names = {f"{start:#x}": name for start, name in self.names.items()}
+        names = {f"{start:#x}": name for start, name in self.names.items() if name}
         return {**self.fork.to_json(), "names": names}
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from forktrace.model import Vforks, Vma
-from forktrace.report.aggregate import ANONYMOUS, OTHER
+from forktrace.report.aggregate import ANONYMOUS, NOT_KNOWN, OTHER
 from forktrace.report.spread import TEXT_EDGES, Bin, Spread
 from forktrace.report.study import CUT_OFF, QUANTILES, Dear, Group, Study
 from forktrace.text import named, printable
@@ -290,10 +290,8 @@ def copied_vmas(dear: Dear) -> list[Vma]:
 
 
 def mapping(dear: Dear, vma: Vma) -> str:
-    """Return the name of a mapping; without names of any, the parent was gone."""
-    if not dear.names:
-        return "(name not known)"
-    return printable(dear.names.get(vma.start) or ANONYMOUS)
+    """Return the name of a mapping."""
+    return printable(dear.names.get(vma.start, NOT_KNOWN) or ANONYMOUS)
 
 
 def permissions(vma: Vma) -> str:

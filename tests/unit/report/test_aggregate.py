@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from forktrace.model import Exec, ExecDiscards, Fork, TriggerCost, VmaCounts
 from forktrace.report import aggregate
-from forktrace.report.aggregate import ANONYMOUS, OTHER
+from forktrace.report.aggregate import ANONYMOUS, NOT_KNOWN, OTHER
 from forktrace.report.command import read
 from forktrace.report.study import CUT_OFF, Share, Study
 from tests.unit.recording import strategies
@@ -79,15 +79,16 @@ def test_groups_come_with_the_costliest_first(tmp_path: Path) -> None:
     assert found.exec_discards == ExecDiscards(1, 4 * MS, 8192)
 
 
-def test_mappings_are_named_for_the_fork_that_follows_only(tmp_path: Path) -> None:
+def test_mappings_are_named_for_their_own_process_only(tmp_path: Path) -> None:
     other = replace(DETAILED, pid=43, duration_ns=1)
     found = study(tmp_path, [DETAILED, fork(1), other])
-    assert found.costliest[0].names == {0x1000: "[heap]"}
+    assert found.costliest[0].names == {0x1000: "[heap]", 0x3000: ""}
     assert [dear.names for dear in found.costliest[1:]] == [{}, {}]
     assert found.detailed == 2
     assert found.shares == (
-        Share("redis-server", "anon_vma", ANONYMOUS, 12 * MS, 12288),
+        Share("redis-server", "anon_vma", NOT_KNOWN, 9 * MS, 8192),
         Share("redis-server", "anon_vma", "[heap]", 6 * MS, 4096),
+        Share("redis-server", "anon_vma", ANONYMOUS, 3 * MS, 4096),
     )
 
 

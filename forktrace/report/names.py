@@ -1,0 +1,38 @@
+"""Names of mappings in a recording: told of a fork, or earlier of the same mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from forktrace.model import Fork
+
+_MOST = 100_000
+
+
+class MappingNames:
+    """Keeps what was told, for forks whose parent was gone before it could be asked.
+
+    A mapping is the same if process, start and end are. Memory is bounded.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._told: dict[tuple[int, int, int], str] = {}
+
+    def of(self, fork: Fork, told: Mapping[int, str]) -> Mapping[int, str]:
+        """Return the names of a fork's mappings by first address, "" for anonymous.
+
+        ``told`` are those that were recorded with it; a mapping that is not in the
+        answer was never told of.
+        """
+        names: dict[int, str] = {}
+        for vma in fork.details or ():
+            key = (fork.pid, vma.start, vma.end)
+            if told:
+                self._told[key] = told.get(vma.start, "")
+            name = self._told.get(key)
+            if name is not None:
+                names[vma.start] = name
+        while len(self._told) > _MOST:
+            del self._told[next(iter(self._told))]
+        return names
