@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from forktrace import libbpf
 from forktrace.errors import Unsupported
 from forktrace.kernel import btf
-from forktrace.kernel.running import NEEDED
+from forktrace.kernel.running import AROUND_DUP_MMAP, NEEDED
 from forktrace.kernel.symbols import Symbols
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def check_host(root: Path = Path("/")) -> tuple[Check, ...]:
         _btf(root),
         _libbpf(),
         _bcc(),
-        _functions(root),
+        *_functions(root),
     )
 
 
@@ -211,18 +211,23 @@ def _bcc() -> Check:
     return Check("bcc", True, "python3-bpfcc")
 
 
-def _functions(root: Path) -> Check:
+def _functions(root: Path) -> tuple[Check, ...]:
     path = root / "proc/kallsyms"
     try:
         symbols = Symbols.read(*NEEDED, path=str(path))
     except OSError:
-        return Check(
+        unread = Check(
             "functions",
             False,
             "/proc/kallsyms cannot be read",
             "Boot a kernel built with CONFIG_KALLSYMS=y, or mount all of /proc "
             "(ProcSubset=all in a unit of systemd).",
         )
+        return (unread,)
+    return _traced(symbols), _parts(symbols)
+
+
+def _traced(symbols: Symbols) -> Check:
     missing = [name for name in _FUNCTIONS if name not in symbols]
     if missing:
         return Check(
@@ -232,3 +237,15 @@ def _functions(root: Path) -> Check:
             "Boot Linux 5.10 or later.",
         )
     return Check("functions", True, " and ".join(_FUNCTIONS))
+
+
+def _parts(symbols: Symbols) -> Check:
+    if all(name in symbols for name in AROUND_DUP_MMAP):
+        return Check("parts", True, "a fork's time can be divided", required=False)
+    return Check(
+        "parts",
+        False,
+        "no uprobes: what a fork's time is made of is not known",
+        "Boot a kernel built with CONFIG_UPROBES=y.",
+        required=False,
+    )

@@ -11,7 +11,11 @@ from forktrace.kernel.rule import SYMBOLS, Reading, Rule, read_rule
 from forktrace.kernel.symbols import Symbols
 from forktrace.kernel.text import ReadText, read_kcore
 
-NEEDED = ("kernel_clone", *SYMBOLS)
+AROUND_DUP_MMAP = ("uprobe_start_dup_mmap", "uprobe_dup_mmap", "uprobe_end_dup_mmap")
+"""What dup_mmap() calls before it waits for the parent's mmap_lock, once it has it, and
+when it is done; missing where CONFIG_UPROBES is not set."""
+
+NEEDED = ("kernel_clone", *AROUND_DUP_MMAP, *SYMBOLS)
 """What is looked up in kallsyms: always the same, for one reading serves all."""
 
 

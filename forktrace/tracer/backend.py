@@ -13,7 +13,7 @@ from typing import Literal
 from forktrace import libbpf
 from forktrace.errors import ForktraceError, Unsupported
 from forktrace.kernel.btf import Btf
-from forktrace.kernel.running import RunningKernel
+from forktrace.kernel.running import AROUND_DUP_MMAP, RunningKernel
 from forktrace.tracer import program
 from forktrace.tracer.attach import Opener, Place, Probes, open_kprobe
 from forktrace.tracer.child import in_child
@@ -59,10 +59,7 @@ _FORK_PROGRAMS = (
     ("fork_entry", Place("kernel_clone")),
 )
 _PARTS_PROGRAM = "fork_advances"
-_PARTS_PLACES = tuple(
-    Place(f"uprobe_{name}_mmap") for name in ("end_dup", "dup", "start_dup")
-)
-"""Functions that dup_mmap() calls; missing where CONFIG_UPROBES is not set."""
+_PARTS_PLACES = tuple(map(Place, reversed(AROUND_DUP_MMAP)))
 
 _PAGE = 4096
 

@@ -11,14 +11,16 @@ import pytest
 from forktrace.errors import EXIT_UNSUPPORTED, Unsupported
 from forktrace.kernel import host
 from forktrace.kernel.btf import MAGIC
+from forktrace.kernel.running import AROUND_DUP_MMAP
 
 if TYPE_CHECKING:
     from forktrace.kernel.host import Check
 
+FUNCTIONS = ("copy_page_range", "kernel_clone", *AROUND_DUP_MMAP)
+
 GOOD: dict[str, str | bytes] = {
     "proc/self/status": "Name:\tpython\nCapEff:\t000001ffffffffff\n",
-    "proc/kallsyms": "0000000000000000 T copy_page_range\n"
-    "0000000000000000 T kernel_clone\n",
+    "proc/kallsyms": "".join(f"0000000000000000 T {name}\n" for name in FUNCTIONS),
     "proc/sys/kernel/unprivileged_bpf_disabled": "2\n",
     "proc/sys/net/core/bpf_jit_enable": "1\n",
     "sys/bus/event_source/devices/kprobe/type": "8\n",
@@ -60,6 +62,7 @@ def test_a_good_host_passes(tmp_path: Path) -> None:
         ("btf", "vmlinux", "\x7fELF", "umount"),
         ("functions", "kallsyms", None, "CONFIG_KALLSYMS"),
         ("functions", "kallsyms", "0000000000000000 T copy_page_range\n", "5.10"),
+        ("parts", "kallsyms", "0 T copy_page_range\n0 T kernel_clone\n", "UPROBES"),
         ("jit", "bpf_jit_enable", "0\n", "bpf_jit_enable"),
         ("jit", "bpf_jit_enable", None, "CONFIG_BPF_JIT"),
     ],
