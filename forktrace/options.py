@@ -98,6 +98,8 @@ PidsOption = Annotated[
     Optional[list[int]],
     typer.Option(
         "--pid",
+        "-p",
+        metavar="PID",
         min=1,
         max=MAX_PID,
         callback=_not_too_many,
@@ -109,6 +111,8 @@ CommsOption = Annotated[
     Optional[list[str]],
     typer.Option(
         "--comm",
+        "-c",
+        metavar="NAME",
         callback=_not_too_many,
         help="Only forks by processes, or threads, of this name (15 bytes count). May "
         "be repeated.",
@@ -136,5 +140,8 @@ CountOption = Annotated[
     int, typer.Option(min=0, help="Stop after so many forks; 0: never.")
 ]
 DurationOption = Annotated[
-    float, typer.Option(min=0, metavar="SECONDS", help="Stop by itself; 0: never.")
+    float,
+    typer.Option(
+        "--duration", "-d", min=0, metavar="SECONDS", help="Stop by itself; 0: never."
+    ),
 ]
