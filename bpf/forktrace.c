@@ -613,6 +613,9 @@ static __always_inline void end_fork(struct fork_slot *slot, struct totals *sum,
 
 	slot->duration_ns = now - slot->start_ns;
 	slot->run_delay = run_delay() - slot->run_delay;
+	/* Where the end was missed the task has gone on, and waited, since. */
+	if (slot->run_delay > slot->duration_ns)
+		slot->run_delay = 0;
 	add(&sum->run_delay, slot->run_delay);
 	add(&sum->fork_ns, slot->duration_ns);
 	count(sum->fork_buckets, slot->duration_ns);
@@ -744,6 +747,16 @@ static __always_inline void begin_vfork(struct totals *sum, u64 task)
 	child.forked_ns = bpf_ktime_get_ns();
 	if (children.update(&child.pid, &child))
 		lose(LOST_EXEC_CHILD);
+}
+
+/* The child that the current task is, if its parent's fork or vfork was followed. A
+ * reused pid is not that child. */
+static __always_inline struct child *find_child(u32 pid)
+{
+	struct child *child = children.lookup(&pid);
+	u64 started = READ(64, bpf_get_current_task(), OFF_TASK_START_TIME);
+
+	return child && child->start_time == started ? child : 0;
 }
 
 /* It calls exec or exits: its parent goes on. */
@@ -891,7 +904,7 @@ int task_exits(struct pt_regs *ctx)
 	slotless.delete(&task);
 	if (pid != (u32)id)
 		return 0;
-	child = children.lookup(&pid);
+	child = find_child(pid);
 	if (child && child->vfork && sum)
 		end_vfork(sum, child);
 	children.delete(&pid);
@@ -902,30 +915,30 @@ int task_exits(struct pt_regs *ctx)
 int child_execs(struct pt_regs *ctx)
 {
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
-	struct child *child = children.lookup(&pid);
+	struct child *child = find_child(pid);
 	struct totals *sum = sums();
 	struct cost *cost;
 
 	if (!child || !sum)
-		return 0;
+		goto out;
 	if (child->vfork) {
 		end_vfork(sum, child);
-	} else if (child->start_time ==
-		   READ(64, bpf_get_current_task(), OFF_TASK_START_TIME)) {
-		add(&sum->discards, 1);
-		add(&sum->discarded_ns, child->copy_ns);
-		add(&sum->discarded_bytes, child->page_table_bytes);
-		cost = cost_at(BY_COMM, place_of(BY_COMM, (u64 *)child->comm));
-		if (cost) {
-			add(&cost->discards, 1);
-			add(&cost->discarded_ns, child->copy_ns);
-			add(&cost->discarded_bytes, child->page_table_bytes);
-		}
-		child->after_ns = bpf_ktime_get_ns() - child->forked_ns;
-		if (child->wanted && due(sum) &&
-		    events.ringbuf_output(child, sizeof(*child), 0))
-			add(&sum->lost[LOST_EXEC_EVENT], 1);
+		goto out;
 	}
+	add(&sum->discards, 1);
+	add(&sum->discarded_ns, child->copy_ns);
+	add(&sum->discarded_bytes, child->page_table_bytes);
+	cost = cost_at(BY_COMM, place_of(BY_COMM, (u64 *)child->comm));
+	if (cost) {
+		add(&cost->discards, 1);
+		add(&cost->discarded_ns, child->copy_ns);
+		add(&cost->discarded_bytes, child->page_table_bytes);
+	}
+	child->after_ns = bpf_ktime_get_ns() - child->forked_ns;
+	if (child->wanted && due(sum) &&
+	    events.ringbuf_output(child, sizeof(*child), 0))
+		add(&sum->lost[LOST_EXEC_EVENT], 1);
+out:
 	children.delete(&pid);
 	return 0;
 }
