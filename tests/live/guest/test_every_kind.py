@@ -172,6 +172,12 @@ def test_the_counts_of_a_fork_are_those_of_its_vmas(scene: Scene) -> None:
             assert fork[key] == sum(row[key] for row in fork["triggers"])
 
 
+def test_mappings_are_named_while_their_process_lives(scene: Scene) -> None:
+    for fork in scene.forks:
+        names = [vma["name"] for vma in fork["details"]]
+        assert {"[heap]", "[stack]", "[vdso]", None} <= set(names)
+
+
 def test_a_fork_takes_at_least_as_long_as_its_copies(scene: Scene) -> None:
     assert all(0 < fork["copy_ns"] <= fork["duration_ns"] for fork in scene.forks)
 
