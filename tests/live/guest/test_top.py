@@ -160,6 +160,8 @@ def test_it_fits_the_window_resized_too_and_a_kill_leaves_the_shell_as_it_was(
         wait_until(lambda: not tmux.on_other_screen)
         # Its last words may have moved the line above a window of 12 rows.
         wait_until(lambda: "typed before" in tmux.history())
+        # What is typed while it still speaks would move out as well.
+        wait_until(lambda: [line for line in tmux.screen() if line][-1] == "$")
         tmux.type("stty | tr -d '\\n'; echo echoed $((6 * 7))")
         screen = tmux.wait_for("echoed 42", "$((6 * 7))")
         assert not tmux.on_other_screen
