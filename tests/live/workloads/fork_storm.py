@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import struct
+import sys
 import time
 from typing import Any, NoReturn
 
@@ -49,8 +50,20 @@ def own_vmas() -> int:
     return text.count(b"\n") - text.count(b"[vsyscall]")
 
 
+def without_arenas() -> None:
+    """Begin anew unless Python takes its memory from the heap, which is one VMA.
+
+    Its own arenas come and go, and with them VMAs.
+    """
+    if os.environ.get("PYTHONMALLOC") != "malloc":
+        os.environ["PYTHONMALLOC"] = "malloc"
+        module = ("-m", "tests.live.workloads.fork_storm")
+        os.execv(sys.executable, [sys.executable, *module, *sys.argv[1:]])
+
+
 def main() -> None:
     """Start the processes, say so, and obey."""
+    without_arenas()
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--forks", type=int, default=1000, help="of each process")
