@@ -20,8 +20,7 @@ class Process:
 
     ``page_table_bytes`` is what its own tables take (VmPTE), ``seen`` what of them
     pagemap shows. ``fork_event``: whether its userfaultfds report forks, None where
-    that is not known. ``pinned_bytes`` is its VmPin. ``guards`` belong to ``vmas`` one
-    by one.
+    that is not known. ``guards`` belong to ``vmas`` one by one.
     """
 
     pid: int
@@ -31,7 +30,6 @@ class Process:
     guards: tuple[Guards, ...]
     seen: Seen
     fork_event: bool | None
-    pinned_bytes: int = 0
 
     @classmethod
     def read(cls, pid: int, *, scan: bool = True) -> Process:
@@ -54,7 +52,6 @@ class Process:
             guards=_guards(vmas, seen),
             seen=seen,
             fork_event=fork_event,
-            pinned_bytes=status.pinned_bytes,
         )
 
 

@@ -107,7 +107,6 @@ class Answer:
             "hidden_page_table_bytes": self.forecast.hidden_bytes,
             "hidden_copied_bytes": self.forecast.hidden_copied,
             "guessed_bytes": process.seen.guessed,
-            "pinned_bytes": process.pinned_bytes,
             "fork_event": process.fork_event,
             "triggers": [_trigger(cost) for cost in self.forecast.triggers],
             "refusals": [refusal.to_json() for refusal in self.refusals],

@@ -23,7 +23,6 @@ def lines(answer: Answer, width: int = 79) -> list[str]:
     return [
         *_paragraph(verdict(answer), width),
         *_refusals(answer, width),
-        *_pinned(forecast, width),
         *_paragraph(_rule(answer.subject), width),
         *_paragraph(_time(answer.subject, forecast), width),
         *_compared(answer, width),
@@ -52,23 +51,6 @@ def verdict(answer: Answer) -> str:
         share = 100 * first.page_table_bytes / total
         said += f", {share:.0f}% because of {first.trigger}"
     return f"{said}."
-
-
-def _pinned(forecast: Forecast, width: int) -> list[str]:
-    """Say what fork copies besides page tables.
-
-    Since Linux 5.9, commit 70e806e4e645: what is pinned must stay the parent's own.
-    """
-    pinned = forecast.process.pinned_bytes
-    if not pinned:
-        return []
-    return _paragraph(
-        f"{size(pinned)} of its memory is pinned (VmPin), as io_uring's registered "
-        "buffers and RDMA do: of private memory among it fork copies the pages "
-        "themselves, not only their page tables. madvise(MADV_DONTFORK) on these "
-        "buffers avoids it, if the child does not use them.",
-        width,
-    )
 
 
 def _refusals(answer: Answer, width: int) -> list[str]:

@@ -145,13 +145,3 @@ def test_a_process_of_someone_else_may_not_be_read() -> None:
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-
-
-def test_pinned_memory_is_read_and_there_is_none_without_a_line(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    text = "Name:\tx\nTgid:\t7\nVmPTE:\t      84 kB\n"
-    monkeypatch.setattr(procfs, "_read", lambda pid, name: text)
-    assert procfs.read_status(7).pinned_bytes == 0
-    text += "VmPin:\t   40960 kB\n"
-    assert procfs.read_status(7).pinned_bytes == 40960 * 1024

@@ -5,16 +5,11 @@ Real programs have a guest of their own: tests/live/test_programs.py.
 
 from __future__ import annotations
 
-import mmap
-import os
-from array import array
 from collections.abc import Iterator
-from ctypes import CDLL, addressof, c_char, c_ulong, create_string_buffer
 from typing import Any
 
 import pytest
 
-from forktrace.kinds import living_child
 from tests.investigations.explained import compare, explain
 from tests.live.guest.programs import Forktrace, Workload, wait_until
 
@@ -40,9 +35,6 @@ def assert_foretold(answer: dict[str, Any], fork: dict[str, Any]) -> None:
     assert answer["rule"]["read_from"] == "code"
 
 
-IO_URING_SETUP, IO_URING_REGISTER, REGISTER_BUFFERS = 425, 427, 0
-BUFFER = 4 << 20
-
 KINDS = ("anon", "maybe_guard", "shmem", "hugetlb_private", "io_uring", "dontfork")
 
 
@@ -62,38 +54,6 @@ def test_a_process_with_one_large_mapping(trace: Forktrace, kind: str) -> None:
     finally:
         workload.close()
     assert_foretold(answer, fork)
-
-
-def pages(pid: int, start: int) -> list[int]:
-    """Return the numbers of the page frames that a process has in the buffer."""
-    with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:
-        pagemap.seek(start // mmap.PAGESIZE * 8)
-        entries = array("Q", pagemap.read(BUFFER // mmap.PAGESIZE * 8))
-    return [entry & (1 << 55) - 1 for entry in entries]
-
-
-def test_pinned_memory_is_told_and_fork_copies_its_pages() -> None:
-    """The child shares what is not pinned, and has pages of its own for what is."""
-    buffer = mmap.mmap(-1, BUFFER, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    buffer.write(b"x" * BUFFER)
-    start = addressof(c_char.from_buffer(buffer))
-    assert explain(os.getpid())["pinned_bytes"] == 0
-    with living_child() as child:
-        assert pages(child, start) == pages(os.getpid(), start)
-    libc = CDLL(None, use_errno=True)
-    ring = libc.syscall(IO_URING_SETUP, 8, create_string_buffer(120))
-    if ring < 0:
-        pytest.skip("no io_uring here")
-    iovec = (c_ulong * 2)(start, BUFFER)
-    try:
-        assert libc.syscall(IO_URING_REGISTER, ring, REGISTER_BUFFERS, iovec, 1) == 0
-        assert explain(os.getpid())["pinned_bytes"] == BUFFER
-        with living_child() as child:
-            ours, theirs = pages(os.getpid(), start), pages(child, start)
-    finally:
-        os.close(ring)
-    assert 0 not in ours + theirs
-    assert not set(ours) & set(theirs)
 
 
 def forks_of(trace: Forktrace, pid: int) -> list[dict[str, Any]]:

@@ -55,14 +55,6 @@ def test_a_fork_that_would_fail_is_told_next() -> None:
     ) in said
 
 
-def test_pinned_memory_is_told_with_what_it_costs_and_how_to_avoid_it() -> None:
-    pinned = replace(DEMO, pinned_bytes=40 * MIB)
-    said = text(lines(answer(pinned)))
-    assert "40 MiB of its memory is pinned (VmPin)" in said
-    assert "madvise(MADV_DONTFORK) on these buffers avoids it" in said
-    assert "pinned" not in text(lines(answer()))
-
-
 def test_a_fork_that_costs_nothing_names_no_cause() -> None:
     said = lines(answer(process(vma(flags="rd sh ms", shared=True))))
     assert text(said).startswith(
