@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from forktrace.model import SCHEMA, Fork, ProcessCost, Totals, Vforks
+from forktrace.model import SCHEMA, Fork, ProcessCost, Totals, Vforks, parts_to_json
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ class Usage:
             "comm": self.comm,
             "forks": self.forks,
             "failed": self.failed,
-            "vforks": self.vforks.calls,
-            "vfork_held_ns": self.vforks.held_ns,
+            **self.vforks.to_json(),
             "copy_ns": self.copy_ns,
             "page_table_bytes": self.page_table_bytes,
             "exec_discards": self.discards,
@@ -84,7 +83,7 @@ class Window:
             "forks": self.forks,
             "duration_ns": self.fork_ns,
             "copy_ns": self.copy_ns,
-            "parts": {f"{name}_ns": ns for name, ns in self.parts.items()} or None,
+            "parts": parts_to_json(self.parts) or None,
             "failures": dict(self.failures),
             "lost": {stage: n for stage, n in self.totals.lost.items() if n},
             "processes": [usage.to_json() for usage in self.usages],
@@ -134,7 +133,7 @@ class Activity:
             usages=tuple(usage for usage in usages if usage.active),
             totals=totals,
             failures=_growth(totals.failures, old.failures),
-            parts=_growth(_times(totals), _times(old)),
+            parts=_growth(totals.part_ns, old.part_ns),
         )
         self._totals, self._began, self._seen = totals, now, {}
         return window
@@ -142,10 +141,6 @@ class Activity:
 
 def _forks(totals: Totals) -> int:
     return sum(totals.forks.values())
-
-
-def _times(totals: Totals) -> dict[str, int]:
-    return {name: part.sum_ns for name, part in totals.parts.items()}
 
 
 def _growth(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:

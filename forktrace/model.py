@@ -188,12 +188,17 @@ class Parts:
 
     def to_json(self) -> dict[str, int]:
         """Return the ``parts`` object."""
-        return {f"{name}_ns": value for name, value in vars(self).items()}
+        return parts_to_json(vars(self))
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Parts:
         """Return what ``to_json`` made this of."""
         return cls(*(number_of(record, f"{name}_ns") for name in PARTS))
+
+
+def parts_to_json(parts: Mapping[str, int]) -> dict[str, int]:
+    """Return the ``parts`` object of one fork or of many: nanoseconds by part."""
+    return {f"{name}_ns": value for name, value in parts.items()}
 
 
 PARTS = tuple(each.name for each in fields(Parts))
@@ -366,6 +371,17 @@ class Vforks:
         """Return the growth."""
         return Vforks(self.calls - before.calls, self.held_ns - before.held_ns)
 
+    def to_json(self) -> dict[str, int]:
+        """Return its keys in the object that it belongs to."""
+        return {"vforks": self.calls, "vfork_held_ns": self.held_ns}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Vforks:
+        """Return what stands in an object; nothing where forktrace 0.1 wrote it."""
+        if "vforks" not in record:
+            return cls()
+        return cls(number_of(record, "vforks"), number_of(record, "vfork_held_ns"))
+
 
 @dataclass(frozen=True)
 class ProcessCost:
@@ -485,6 +501,11 @@ class Totals:
     parts: dict[str, Histogram] = field(default_factory=dict)
     vforks: Vforks = Vforks()
     run_delay_ns: int = 0
+
+    @property
+    def part_ns(self) -> dict[str, int]:
+        """What the time of all forks was spent on."""
+        return {name: part.sum_ns for name, part in self.parts.items()}
 
 
 @dataclass(frozen=True)

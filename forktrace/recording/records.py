@@ -242,8 +242,7 @@ class HostTotals:
                 {"program": each.program, "run_ns": each.run_ns, "runs": each.runs}
                 for each in self.programs
             ],
-            "vforks": self.vforks.calls,
-            "vfork_held_ns": self.vforks.held_ns,
+            **self.vforks.to_json(),
         }
 
     @classmethod
@@ -259,7 +258,7 @@ class HostTotals:
             exec_discards=ExecDiscards.from_json(record["exec_discards"]),
             checks=_counts(record["decision_checks"]),
             programs=tuple(map(_program, record["programs"])),
-            vforks=_vforks(record),
+            vforks=Vforks.from_json(record),
         )
 
 
@@ -305,12 +304,6 @@ class Summary:
             lost=_counts(record["lost"]),
             host=HostTotals.from_json(record["host_totals"]),
         )
-
-
-def _vforks(record: Mapping[str, Any]) -> Vforks:
-    if "vforks" not in record:  # as in what forktrace 0.1 wrote
-        return Vforks()
-    return Vforks(number_of(record, "vforks"), number_of(record, "vfork_held_ns"))
 
 
 def _losses(lost: Mapping[str, int]) -> dict[str, int]:

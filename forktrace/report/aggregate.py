@@ -12,19 +12,10 @@ from forktrace.recording.costliest import TOP
 from forktrace.recording.reader import Recording
 from forktrace.recording.records import Mappings, Progress, Summary
 from forktrace.report.failures import Failures
-from forktrace.report.names import MappingNames
+from forktrace.report.names import ANONYMOUS, NOT_KNOWN, OTHER, MappingNames
 from forktrace.report.spread import Spread, place_of
 from forktrace.report.study import CUT_OFF, Dear, Group, Point, Share, Study
 from forktrace.report.timeline import Timeline
-
-OTHER = "(others)"
-"""The group of all names that came when there were too many already."""
-
-ANONYMOUS = "[anonymous]"
-"""A mapping without a name."""
-
-NOT_KNOWN = "(name not known)"
-"""A mapping of a process that was gone before it could be asked."""
 
 _MOST_NAMES = 5_000
 # Of one group; a rule's bits make some dozens at most.

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forktrace.model import Fork
-
-OTHER = "(others)"
-"""Who called when too many had already."""
+from forktrace.report.names import OTHER
 
 _MOST = 1_000
 

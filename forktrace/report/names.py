@@ -1,10 +1,19 @@
-"""Names of mappings in a recording: told of a fork, or earlier of the same mapping."""
+"""Names in a report: of mappings, as told of a fork or before, and of what has none."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from forktrace.model import Fork
+
+OTHER = "(others)"
+"""The group of all names that came when there were too many already."""
+
+ANONYMOUS = "[anonymous]"
+"""A mapping without a name."""
+
+NOT_KNOWN = "(name not known)"
+"""A mapping of a process that was gone before it could be asked."""
 
 _MOST = 100_000
 

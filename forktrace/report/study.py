@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from forktrace.model import SCHEMA, ExecDiscards, Fork, TriggerCost, VmaCounts
+from forktrace.model import (
+    SCHEMA,
+    ExecDiscards,
+    Fork,
+    TriggerCost,
+    VmaCounts,
+    parts_to_json,
+)
 from forktrace.recording.records import Header, HostTotals
 from forktrace.report.failures import Failure
 from forktrace.report.spread import TEXT_EDGES, Spread
@@ -154,7 +161,7 @@ class Study:
             "failed": self.failed,
             "duration_ns": self.durations.sum,
             "copy_ns": self.copies.sum,
-            "parts": {f"{name}_ns": ns for name, ns in self.parts.items()} or None,
+            "parts": parts_to_json(self.parts) or None,
             "page_table_bytes": self.page_table_bytes,
             "vmas": self.vmas.to_json(),
             "latency_ns": {

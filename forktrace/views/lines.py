@@ -140,7 +140,7 @@ def summary(totals: Totals) -> list[str]:
         lines.append(
             f"For {waited} of it the callers were ready to run and had no CPU."
         )
-    times = parts.shares({name: part.sum_ns for name, part in totals.parts.items()})
+    times = parts.shares(totals.part_ns)
     if times:
         lines.append(f"Time: {times}.")
     if totals.vforks.calls:

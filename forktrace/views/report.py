@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from forktrace.model import Vforks, Vma
-from forktrace.report.aggregate import ANONYMOUS, NOT_KNOWN, OTHER
+from forktrace.report.names import ANONYMOUS, NOT_KNOWN, OTHER
 from forktrace.report.spread import TEXT_EDGES, Bin, Spread
 from forktrace.report.study import CUT_OFF, QUANTILES, Dear, Group, Study
 from forktrace.text import named, printable

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import plotly.graph_objects as go
 
-from forktrace.report.aggregate import ANONYMOUS
+from forktrace.report.names import ANONYMOUS
 from forktrace.report.study import Group, Share, Study
 from forktrace.text import printable
 from forktrace.views import palette

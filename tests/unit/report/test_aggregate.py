@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from forktrace.model import Exec, ExecDiscards, Fork, TriggerCost, VmaCounts
 from forktrace.report import aggregate
-from forktrace.report.aggregate import ANONYMOUS, NOT_KNOWN, OTHER
 from forktrace.report.command import read
+from forktrace.report.names import ANONYMOUS, NOT_KNOWN, OTHER
 from forktrace.report.study import CUT_OFF, Share, Study
 from tests.unit.recording import strategies
 from tests.unit.recording.samples import (
