@@ -11,8 +11,8 @@ import signal
 from collections.abc import Collection
 from typing import Any
 
-CAP_SYS_ADMIN, CAP_PERFMON = 21, 38
-"""What opening kprobes takes (include/uapi/linux/capability.h)."""
+CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_PERFMON, CAP_BPF = 21, 24, 38, 39
+"""Numbers of capabilities (include/uapi/linux/capability.h)."""
 
 _CAP_SETPCAP = 8
 

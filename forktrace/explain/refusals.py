@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from forktrace.privileges import CAP_SYS_ADMIN, CAP_SYS_RESOURCE
 from forktrace.procfs import SmapsVma
 from forktrace.text import printable
 from forktrace.views.units import size
 
-_CAP_SYS_ADMIN, _CAP_SYS_RESOURCE = 21, 24  # include/uapi/linux/capability.h
 _HEURISTIC, _STRICT = "0", "2"  # of vm.overcommit_memory
 
 
@@ -58,8 +58,9 @@ def _number(text: str) -> int | None:
     return int(word) if word.isascii() and word.isdigit() else None
 
 
-def _field(text: str, name: str) -> str:
-    found = re.search(rf"^{re.escape(name)}:?[ \t]+(.*)$", text, re.MULTILINE)
+def _word(text: str, name: str) -> str:
+    """Return the first word of a line that begins with ``name``, or nothing."""
+    found = re.search(rf"^{re.escape(name)}:?[ \t]+(\S+)", text, re.MULTILINE)
     return found[1] if found else ""
 
 
@@ -77,18 +78,17 @@ def _threads_max(_pid: int, root: Path) -> Iterator[Refusal]:
 def _nproc(pid: int, root: Path) -> Iterator[Refusal]:
     """RLIMIT_NPROC counts the tasks of a user; root and two capabilities are exempt."""
     status = _text(root / f"proc/{pid}/status")
-    limit = _number(
-        (_field(_text(root / f"proc/{pid}/limits"), "Max processes").split() or [""])[0]
-    )
-    uid = (_field(status, "Uid").split() or [""])[0]
-    capabilities = int(_field(status, "CapEff") or "0", 16)
-    exempt = capabilities >> _CAP_SYS_ADMIN & 1 or capabilities >> _CAP_SYS_RESOURCE & 1
-    if limit is None or uid in ("", "0") or exempt:
+    limit = _number(_word(_text(root / f"proc/{pid}/limits"), "Max processes"))
+    uid = _word(status, "Uid")
+    if limit is None or uid in ("", "0"):
+        return
+    capabilities = int(_word(status, "CapEff") or "0", 16)
+    if capabilities & (1 << CAP_SYS_ADMIN | 1 << CAP_SYS_RESOURCE):
         return
     tasks = sum(
-        _number(_field(text, "Threads")) or 0
+        _number(_word(text, "Threads")) or 0
         for text in map(_text, root.glob("proc/[0-9]*/status"))
-        if _field(text, "Uid").split()[:1] == [uid]
+        if _word(text, "Uid") == uid
     )
     if tasks >= limit:
         yield Refusal(
@@ -139,7 +139,7 @@ def _commit(vmas: list[SmapsVma], root: Path) -> Iterator[Refusal]:
     memory = _text(root / "proc/meminfo")
 
     def of(name: str) -> int | None:
-        kilobytes = _number((_field(memory, name).split() or [""])[0])
+        kilobytes = _number(_word(memory, name))
         return None if kilobytes is None else kilobytes * 1024
 
     charged = [

@@ -16,12 +16,10 @@ from forktrace.errors import Unsupported
 from forktrace.kernel import btf
 from forktrace.kernel.running import AROUND_DUP_MMAP, NEEDED
 from forktrace.kernel.symbols import Symbols
+from forktrace.privileges import CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-# include/uapi/linux/capability.h
-_CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
 
 _FUNCTIONS = ("copy_page_range", "kernel_clone")
 
@@ -96,7 +94,7 @@ def _privileges(root: Path) -> Check:
     def has(capability: int) -> bool:
         return bool(effective >> capability & 1)
 
-    ok = has(_CAP_SYS_ADMIN) or (has(_CAP_BPF) and has(_CAP_PERFMON))
+    ok = has(CAP_SYS_ADMIN) or (has(CAP_BPF) and has(CAP_PERFMON))
     return Check(
         "privileges",
         ok,
