@@ -9,8 +9,9 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,24 @@ def run_forktrace(*arguments: str, timeout: float = PATIENCE) -> Any:
     )
 
 
+@contextmanager
+def meanwhile(work: Callable[[], object], pause: float = 0) -> Iterator[None]:
+    """Do something over and over in a thread, with pauses of so many seconds."""
+    ended = threading.Event()
+
+    def go_on() -> None:
+        while not ended.wait(pause):
+            work()
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def children(pid: int) -> list[int]:
     """Return the processes that the main thread of one forked."""
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
@@ -154,6 +173,19 @@ def cgroups(folder: Path) -> Iterator[Path]:
         yield root
     finally:
         subprocess.run(["umount", str(root)], check=True)
+
+
+@contextmanager
+def cgroup_with_pids_max(folder: Path) -> Iterator[Path]:
+    """Make a cgroup that can limit its tasks; it has to be empty in the end."""
+    with cgroups(folder) as root:
+        (root / "cgroup.subtree_control").write_text("+pids")
+        made = root / "forktrace-few"
+        made.mkdir()
+        try:
+            yield made
+        finally:
+            made.rmdir()
 
 
 def scrape(port: int) -> Samples:

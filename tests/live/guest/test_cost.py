@@ -9,7 +9,6 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +23,7 @@ from tests.live.guest.programs import (
     Workload,
     cgroups,
     growth,
+    meanwhile,
     scrape,
     wait_until,
 )
@@ -62,7 +62,7 @@ def pair(
 def test_a_storm_is_counted_exactly(pair: tuple[Forktrace, Forktrace]) -> None:
     """While the metrics are scraped as fast as they come."""
     run, trace = pair
-    with fork_storm(STORM_FORKS) as storm, scraped_without_pause():
+    with fork_storm(STORM_FORKS) as storm, meanwhile(lambda: scrape(PORT), 0.05):
         before, seen = scrape(PORT), len(trace.forks())
         held = map_memory(run)
         made = storm.ask("go", patience=120 + STORM_FORKS)["forks"]
@@ -74,23 +74,6 @@ def test_a_storm_is_counted_exactly(pair: tuple[Forktrace, Forktrace]) -> None:
     wait_until(lambda: len(trace.forks()) - seen + unseen >= made)
     assert len(trace.forks()) - seen + unseen == made
     assert map_memory(run) == held > 0
-
-
-@contextmanager
-def scraped_without_pause() -> Iterator[None]:
-    ended = threading.Event()
-
-    def scrapes() -> None:
-        while not ended.wait(0.05):
-            scrape(PORT)
-
-    thread = threading.Thread(target=scrapes)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def lost(before: Samples, after: Samples, *stages: str) -> float:

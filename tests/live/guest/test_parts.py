@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
 
@@ -17,7 +16,12 @@ import pytest
 from forktrace.kinds import libc
 from forktrace.model import Fork, ProcessCost, Totals
 from forktrace.tracer.session import Session, Wanted
-from tests.live.guest.programs import PATIENCE, Workload, cgroups
+from tests.live.guest.programs import (
+    PATIENCE,
+    Workload,
+    cgroup_with_pids_max,
+    meanwhile,
+)
 
 PROT_NONE = 0
 MIB = 1 << 20
@@ -111,31 +115,18 @@ def least_of_vmas(some: list[Fork]) -> int:
     return min(fork.parts.vmas for fork in some if fork.parts)
 
 
-@contextmanager
-def lock_held_by_a_thread() -> Iterator[None]:
-    """Another thread holds this process' mmap_lock for most of the time."""
-    over = threading.Event()
+def hold_the_lock() -> None:
+    """Hold this process' mmap_lock for a while."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
     access = mmap.PROT_READ | mmap.PROT_WRITE
-
-    def populate() -> None:
-        while not over.is_set():
-            libc.munmap(libc.mmap(0, POPULATED, access, flags), POPULATED)
-
-    thread = threading.Thread(target=populate)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    libc.munmap(libc.mmap(0, POPULATED, access, flags), POPULATED)
 
 
 def test_a_wait_for_the_lock_shows_as_that(forks: Forks) -> None:
     """A fork that comes while the lock is held spends most of its time waiting."""
     ends = time.monotonic() + PATIENCE
     waited: list[Fork] = []
-    with lock_held_by_a_thread():
+    with meanwhile(hold_the_lock):
         while not waited and time.monotonic() < ends:
             fork_once()
             waited = [
@@ -198,18 +189,12 @@ def test_forks_that_a_cgroup_refuses_have_errno_and_owner(
     forks: Forks, tmp_path: Path
 ) -> None:
     """By pids.max, which fork asks late: all has been copied by then."""
-    with cgroups(tmp_path) as root:
-        (root / "cgroup.subtree_control").write_text("+pids")
-        folder = root / "forktrace-few"
-        folder.mkdir()
-        try:
-            before = forks.totals().failures.get("EAGAIN", 0)
-            pid = os.fork()
-            if not pid:
-                refused_forks(folder, 3)
-            assert os.waitpid(pid, 0)[1] == 0
-        finally:
-            folder.rmdir()
+    with cgroup_with_pids_max(tmp_path) as folder:
+        before = forks.totals().failures.get("EAGAIN", 0)
+        pid = os.fork()
+        if not pid:
+            refused_forks(folder, 3)
+        assert os.waitpid(pid, 0)[1] == 0
     found = forks.of(pid)
     assert [(fork.outcome, fork.errno) for fork in found] == [("failed", "EAGAIN")] * 3
     for fork in found:
