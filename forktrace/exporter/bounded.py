@@ -17,9 +17,10 @@ place changes hands at most 64 times, and no more series than that are remembere
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from heapq import nlargest
-from operator import add
+from itertools import compress
+from operator import add, is_not
 from typing import Generic, NamedTuple, TypeVar
 
 Name = TypeVar("Name", bound=Hashable)
@@ -47,8 +48,10 @@ class Cost(NamedTuple):
 Item = TypeVar("Item")
 
 
-def changed(now: Iterable[Item], before: Iterable[Item]) -> list[Item]:
+def changed(now: Sequence[Item], before: Sequence[Item]) -> list[Item]:
     """Return what was not there before, as the same object: mostly next to nothing."""
+    if len(now) == len(before):  # As a rule; then each is in the place it had.
+        return list(compress(now, map(is_not, now, before)))
     known = set(map(id, before))
     return [each for each in now if id(each) not in known]
 

@@ -53,10 +53,8 @@ class BoundedUnits:
         known: dict[int, CgroupCost] = {}
         numbers = {each.cgroup for each in changed(cgroups, self._before)}
         self._before = cgroups
-        for each in cgroups:
+        for each in [each for each in cgroups if each.cgroup in numbers]:
             number = each.cgroup
-            if number not in numbers:
-                continue
             cost = Cost(each.forks, each.copy_ns, each.page_table_bytes)
             # One may have several places in the kernel's table, not all with its name.
             costs[number] = costs[number].plus(cost) if number in costs else cost
