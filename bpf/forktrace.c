@@ -33,6 +33,7 @@
  *   ROW_OF(bits) the bits of both masks packed next to each other
  *   ROWS         how many (trigger, anon_vma) there are: two for each subset of bits
  *   SLOTS, COSTS, CHILDREN, BUCKETS, BUCKET_OF(ns): sizes and histogram bounds
+ *   REGISTERS, SP    words of struct pt_regs, and which of them is the stack pointer
  *
  * forktrace/tracer/layout.py mirrors every struct below, field by field.
  */
@@ -46,12 +47,14 @@
 #define CGROUP_NAME 128
 #define CHOICES 16
 #define ERRNOS 64
+#define STACK_PIECE 1024
+#define STACK_PIECES 16
 #define ERESTARTNOINTR 513 /* the kernel's own, include/linux/errno.h: a signal came */
 
 enum lost { LOST_FORK_SLOT, LOST_FORK_ENTRY, LOST_FORK_CHILD, LOST_FORK_OUTCOME,
 	    LOST_FORK_RETURN, LOST_COPY, LOST_COPY_ENTRY, LOST_COPY_RETURN,
 	    LOST_COPY_TIME, LOST_FORK_PARTS, LOST_WITNESS, LOST_EXEC_CHILD, LOST_FORK_EVENT,
-	    LOST_VMA_EVENT, LOST_EXEC_EVENT, LOST_STAGES };
+	    LOST_VMA_EVENT, LOST_EXEC_EVENT, LOST_STACK_EVENT, LOST_STAGES };
 enum way { BY_FENTRY, BY_KPROBE, WAYS };
 enum source { BY_RULE, BY_RETURN, BY_BRANCH, SOURCES };
 enum verdict { UNSEEN, SKIP, COPY };
@@ -60,7 +63,7 @@ enum whose { BY_COMM, BY_CGROUP, WHOSE };
  * third: copy_process() up to dup_mmap(), the wait for the parent's mmap_lock,
  * duplicating VMAs without copy_page_range(), copy_page_range(), and the rest. */
 enum part { SETUP, MMAP_LOCK, VMAS, COPYING, FINISH, PARTS };
-enum event_type { FORK_EVENT = 1, VMA_EVENT = 2, EXEC_EVENT = 3 };
+enum event_type { FORK_EVENT = 1, VMA_EVENT = 2, EXEC_EVENT = 3, STACK_EVENT = 4 };
 
 /* What the copies of one (trigger, anon_vma) cost. Row 2n holds the trigger whose
  * packed bits are n without an anon_vma, row 2n + 1 with one. */
@@ -137,6 +140,17 @@ struct vma_event {
 	u32 anon_vma;
 };
 
+/* Who called fork: the registers of user space and the stack from its pointer on, for
+ * user space to unwind. Sent as the fork begins. */
+struct stack_event {
+	u32 type; /* STACK_EVENT */
+	u32 tid;
+	u64 fork_start_ns;
+	u64 size; /* bytes of stack that could be read */
+	u64 registers[REGISTERS];
+	u8 stack[STACK_PIECES * STACK_PIECE];
+};
+
 /* A child that may yet throw away by exec what was copied for it; sent as it is when
  * it does and somebody listens. Or one of vfork, which copies nothing: then how long it
  * holds its parent, from when it is woken until it calls exec or exits. */
@@ -203,7 +217,7 @@ struct config {
 		       * slot one that was missed */
 	u32 way; /* enum way */
 	u32 parts; /* whether dup_mmap() can be followed */
-	u32 unused;
+	u32 stacks; /* somebody wants to know who called fork */
 };
 
 /* What the forks of the processes of one name, or of one cgroup, cost. */
@@ -652,6 +666,36 @@ static __always_inline void name_process(char *comm)
 	bpf_probe_read_kernel_str(comm, 16, (char *)leader + OFF_TASK_COMM);
 }
 
+/* Piece by piece: one read fails as a whole where the stack ends, or is not there. */
+static __always_inline void send_stack(struct fork_slot *slot)
+{
+#ifdef HAS_TASK_PT_REGS
+	struct stack_event *event = events.ringbuf_reserve(sizeof(*event));
+	void *registers;
+	u64 sp;
+
+	if (!event) {
+		lose(LOST_STACK_EVENT);
+		return;
+	}
+	registers = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	bpf_probe_read_kernel(event->registers, sizeof(event->registers), registers);
+	event->type = STACK_EVENT;
+	event->tid = slot->tid;
+	event->fork_start_ns = slot->start_ns;
+	event->size = 0;
+	sp = event->registers[SP];
+	UNROLLED
+	for (int i = 0; i < STACK_PIECES; i++) {
+		if (bpf_probe_read_user(event->stack + i * STACK_PIECE, STACK_PIECE,
+					(void *)(sp + i * STACK_PIECE)))
+			break;
+		event->size = (i + 1) * STACK_PIECE;
+	}
+	events.ringbuf_submit(event, 0);
+#endif
+}
+
 static __always_inline int fork_enters(u64 clone_flags)
 {
 	u64 id, now;
@@ -707,6 +751,8 @@ static __always_inline int fork_enters(u64 clone_flags)
 		slot->rows[i].page_table_bytes = 0;
 	}
 	choose(slot, want);
+	if (slot->wanted && want->stacks)
+		send_stack(slot);
 	return 0;
 }
 

@@ -28,6 +28,7 @@ from forktrace.options import (
     PidsOption,
     SelfStatsOption,
     Sort,
+    StacksOption,
 )
 
 app = typer.Typer(
@@ -139,6 +140,7 @@ def run(
 def trace(
     as_json: JsonOption = False,
     vmas: Annotated[bool, typer.Option("--vmas", help="Show each VMA too.")] = False,
+    stacks: StacksOption = False,
     pid: PidsOption = None,
     comm: CommsOption = None,
     cgroup: CgroupsOption = None,
@@ -164,11 +166,12 @@ def trace(
         Wanted(
             events=True,
             details=vmas,
+            stacks=stacks,
             pids=pid or (),
             comms=comm or (),
             cgroups=cgroup or (),
             self_stats=self_stats,
-            ring_bytes=16 << 20 if vmas else 4 << 20,
+            ring_bytes=16 << 20 if vmas or stacks else 4 << 20,
         ),
         tracing.Bounds(count, duration, int(min_duration * 1e6)),
         tracing.SHOW_JSON if as_json else tracing.SHOW_LINES,
@@ -240,6 +243,7 @@ def record(
             "--no-vmas", help="Not even those of the costliest forks: this is lighter."
         ),
     ] = False,
+    stacks: StacksOption = False,
     pid: PidsOption = None,
     comm: CommsOption = None,
     cgroup: CgroupsOption = None,
@@ -270,6 +274,7 @@ def record(
                 min_duration_ns,
             ),
             vmas=not no_vmas,
+            stacks=stacks,
             attach=attach.value,
             decision=decision.value,
             self_stats=self_stats,

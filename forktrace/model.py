@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast
 
 from forktrace.fields import hex_of, number_of, rfc3339, text_of, time_of, words_of
+from forktrace.stacks.frames import Stack
 
 SCHEMA = 1
 """Version of every JSON object that forktrace prints."""
@@ -216,7 +217,8 @@ class Fork:
     failed. All three are numbers of the initial PID namespace. ``comm`` is the name of
     the process, which is its first thread's, and ``thread`` that of the thread that
     called. ``parts`` is None where the kernel does not show them or one was missed,
-    ``details`` unless each VMA was asked for. For ``run_delay_ns`` of it the task was
+    ``details`` unless each VMA was asked for, ``stack`` unless stacks were and this one
+    could be read. For ``run_delay_ns`` of it the task was
     ready to run and had no CPU.
     """
 
@@ -237,6 +239,7 @@ class Fork:
     thread: str = ""
     parts: Parts | None = None
     run_delay_ns: int = 0
+    stack: Stack | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the published JSON object of one fork, schema 1."""
@@ -261,6 +264,8 @@ class Fork:
         }
         if self.details is not None:
             record["details"] = [vma.to_json() for vma in self.details]
+        if self.stack is not None:
+            record["stack"] = self.stack.to_json()
         return record
 
     @classmethod
@@ -269,6 +274,7 @@ class Fork:
         errno, details = record["errno"], record.get("details")
         # Neither is in what forktrace 0.1 wrote.
         thread, parts = record.get("thread"), record.get("parts")
+        stack = record.get("stack")
         return cls(
             time_ns=time_of(record),
             pid=number_of(record, "pid"),
@@ -287,6 +293,7 @@ class Fork:
             thread="" if thread is None else text_of(record, "thread"),
             parts=None if parts is None else Parts.from_json(parts),
             run_delay_ns=_newer(record, "run_delay_ns"),
+            stack=None if stack is None else Stack.from_json(stack),
         )
 
 

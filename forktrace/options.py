@@ -94,6 +94,10 @@ DebugOption = Annotated[
     bool, typer.Option("--debug", help="Show compiler and verifier logs of a failure.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+StacksOption = Annotated[
+    bool,
+    typer.Option("--stacks", help="Show which functions called fork. Costs more."),
+]
 PidsOption = Annotated[
     Optional[list[int]],
     typer.Option(

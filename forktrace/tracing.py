@@ -151,7 +151,8 @@ def warn(session: Session) -> None:
 
 def _print_fork(fork: Fork, names: Mapping[int, str]) -> None:
     vmas = [lines.vma_line(vma, names.get(vma.start)) for vma in fork.details or ()]
-    print_lines([lines.fork_line(fork), *vmas])
+    callers = lines.stack_lines(fork.stack) if fork.stack else []
+    print_lines([lines.fork_line(fork), *callers, *vmas])
 
 
 def _print_fork_json(fork: Fork, names: Mapping[int, str]) -> None:

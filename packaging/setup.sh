@@ -58,6 +58,8 @@ for package in $packages; do
 done
 [ -x /usr/lib/qemu/virtiofsd ] || [ -x /usr/libexec/virtiofsd ] ||
     missing="$missing virtiofsd"
+# Its package has another name in each Debian.
+ls /usr/lib/*/libdw.so.1 >/dev/null 2>&1 || missing="$missing libdw1"
 # Any Java, any C compiler and any npm will do.
 if [ "$purpose" != run ]; then
     command -v java >/dev/null || missing=" default-jre-headless$missing"

@@ -9,22 +9,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from forktrace.errors import Unsupported
+from forktrace.kernel.registers import ARM64, X86_64, RegisterLayout
 
 
 @dataclass(frozen=True)
 class Abi:
     """Numbers of one architecture.
 
-    ``calls`` are the numbers of system calls. ``ip`` is the offset of the instruction
-    pointer in struct pt_regs, in bytes; in a kprobe it stands ``past`` bytes behind the
-    probed instruction. A kprobe on a function that begins with one of ``landings`` is
-    placed behind it (arch_adjust_kprobe_addr).
+    ``calls`` are the numbers of system calls. In a kprobe the instruction pointer
+    stands ``past`` bytes behind the probed instruction. A kprobe on a function that
+    begins with one of ``landings`` is placed behind it (arch_adjust_kprobe_addr).
     """
 
     calls: Mapping[str, int]
-    ip: int
+    registers: RegisterLayout
     past: int
     landings: tuple[bytes, ...]
+
+    @property
+    def ip(self) -> int:
+        """Where the instruction pointer is in struct pt_regs, in bytes."""
+        return 8 * self.registers.pc
 
 
 # endbr64, and what the kernel makes of it where no indirect call may go: a nop of four
@@ -40,7 +45,7 @@ _ABIS = {
             "userfaultfd": 323,
             "io_uring_setup": 425,
         },
-        ip=128,
+        registers=X86_64,
         past=1,
         landings=ENDBR,
     ),
@@ -51,7 +56,7 @@ _ABIS = {
             "userfaultfd": 282,
             "io_uring_setup": 425,
         },
-        ip=256,
+        registers=ARM64,
         past=0,
         landings=(),
     ),

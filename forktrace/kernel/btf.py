@@ -165,7 +165,7 @@ class Btf:
         the numbers of the bits of vm_flags from Linux 6.19 on, nothing before.
         Walks all types, about 100 ms, the first time.
         """
-        if not self._has_name(prefix, suffix):
+        if not self.has_name(prefix, suffix):
             return {}
         if self._enumerated is None:
             self._enumerated = [
@@ -179,7 +179,7 @@ class Btf:
 
     # -- one type ------------------------------------------------------------
 
-    def _has_name(self, prefix: str, suffix: str) -> bool:
+    def has_name(self, prefix: str, suffix: str = "") -> bool:
         """Tell fast whether any name starts and ends so: each stands there once."""
         with open(self._path, "rb") as stream:
             names = rf"\0{prefix}\w*{suffix}\0".encode()

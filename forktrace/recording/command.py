@@ -53,13 +53,17 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 @dataclass(frozen=True)
 class Options:
-    """What ``record`` was asked for; ``vmas`` False asks the kernel for no details."""
+    """What ``record`` was asked for.
+
+    ``vmas`` False asks the kernel for no details, ``stacks`` for who called fork.
+    """
 
     path: Path
     bounds: Bounds
     max_bytes: int
     filters: Filters
     vmas: bool
+    stacks: bool
     attach: AttachMode
     decision: DecisionMode
     self_stats: bool
@@ -138,6 +142,7 @@ def record(options: Options) -> int:
     wanted = Wanted(
         events=True,
         details=options.vmas,
+        stacks=options.stacks,
         pids=options.filters.pids,
         comms=options.filters.comms,
         cgroups=options.filters.cgroups,

@@ -11,6 +11,7 @@ from forktrace.model import Exec, ExecDiscards, Fork, TriggerCost, VmaCounts
 from forktrace.recording.costliest import TOP
 from forktrace.recording.reader import Recording
 from forktrace.recording.records import Mappings, Progress, Summary
+from forktrace.report.callers import Callers
 from forktrace.report.failures import Failures
 from forktrace.report.names import ANONYMOUS, NOT_KNOWN, OTHER, MappingNames
 from forktrace.report.spread import Spread, place_of
@@ -173,6 +174,7 @@ class Aggregator:
         self._execs = [0, 0, 0]
         self._parts: Counter[str] = Counter()
         self._failures = Failures()
+        self._callers = Callers()
         self._timeline = Timeline()
         self._shares: dict[tuple[str, str, str], list[int]] = {}
         self._told: tuple[int, Mapping[int, str]] = (0, {})
@@ -206,6 +208,7 @@ class Aggregator:
         self._copies.add(fork.copy_ns, place_of(fork.copy_ns))
         self._failed += fork.outcome == "failed"
         self._failures.add(fork)
+        self._callers.add(fork)
         if fork.parts:
             for name, ns in vars(fork.parts).items():
                 self._parts[name] += ns
@@ -276,6 +279,9 @@ class Aggregator:
             failures=self._failures.ranked(),
             left_out=self._recording.left_out,
             unkept=self._recording.unkept,
+            callers=(callers := self._callers.ranked()),
+            without_stack=self._callers.missing if callers else 0,
+            cut_stacks=self._callers.cut,
         )
 
 

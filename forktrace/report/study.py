@@ -15,6 +15,7 @@ from forktrace.model import (
     parts_to_json,
 )
 from forktrace.recording.records import Header, HostTotals
+from forktrace.report.callers import Caller
 from forktrace.report.failures import Failure
 from forktrace.report.spread import TEXT_EDGES, Spread
 from forktrace.report.timeline import Timeline
@@ -107,8 +108,10 @@ class Study:
     ``durations`` and ``copies`` spread whole forks and the time they copied.
     ``points`` are all forks when there are few, else the longest. ``detailed`` is how
     many forks came with their VMAs. ``parts`` is what the time of forks was spent on,
-    of those where that is known; it is empty when of none. ``ended`` is as in the
-    recording's summary, or ``CUT_OFF``; ``host`` is None then.
+    of those where that is known; it is empty when of none. So is ``callers``, who
+    called fork: ``without_stack`` forks are not in it, of ``cut_stacks`` the outermost
+    functions are not. ``ended`` is as in the recording's summary, or ``CUT_OFF``;
+    ``host`` is None then.
     """
 
     header: Header
@@ -135,6 +138,9 @@ class Study:
     failures: tuple[Failure, ...] = ()
     left_out: int = 0
     unkept: int = 0
+    callers: tuple[Caller, ...] = ()
+    without_stack: int = 0
+    cut_stacks: int = 0
 
     @property
     def forks(self) -> int:
@@ -180,6 +186,9 @@ class Study:
                 {"cgroup": each.name, **each.to_json()} for each in self.cgroups
             ],
             "costliest": [dear.to_json() for dear in self.costliest],
+            "callers": [each.to_json() for each in self.callers],
+            "without_stack": self.without_stack,
+            "cut_stacks": self.cut_stacks,
             "exec_discards": self.exec_discards.to_json(),
             "failures": [each.to_json() for each in self.failures],
             "lost": dict(self.lost),

@@ -20,7 +20,7 @@ from forktrace.tracer.child import in_child
 from forktrace.tracer.compiler import source
 from forktrace.tracer.kernel_text import read_text
 from forktrace.tracer.layout import Layout
-from forktrace.tracer.macros import macros
+from forktrace.tracer.macros import has_registers, macros
 from forktrace.tracer.objects import FENTRY, FEXIT, KPROBE, TRACING
 
 AttachMode = Literal["auto", "fentry", "kprobe"]
@@ -66,11 +66,15 @@ _PAGE = 4096
 
 @dataclass(frozen=True)
 class Prepared:
-    """What stands ready to be attached, for which kernel; the best way comes first."""
+    """What stands ready to be attached, for which kernel; the best way comes first.
+
+    ``stacks`` tells whether the programs can send who called fork.
+    """
 
     kernel: RunningKernel
     ways: tuple[Attached, ...]
     loaded: program.Loaded
+    stacks: bool
 
 
 def prepare(mode: AttachMode, ring_bytes: int) -> Prepared:
@@ -83,7 +87,8 @@ def prepare(mode: AttachMode, ring_bytes: int) -> Prepared:
         with Btf.of_running_kernel() as btf:
             kernel = RunningKernel.read(btf, read_text)
             ways, loaded = _first(btf, kernel, mode, ring_bytes)
-        return Prepared(kernel, ways, loaded), loaded.fds()
+            stacks = has_registers(btf)
+        return Prepared(kernel, ways, loaded, stacks), loaded.fds()
 
     prepared, fds = in_child(work)
     return replace(prepared, loaded=prepared.loaded.with_fds(fds))

@@ -36,6 +36,7 @@ LOST_STAGES = (
     "fork_event",
     "vma_event",
     "exec_event",
+    "stack_event",
 )
 """``enum lost`` in order: where something can be missed, each counted."""
 
@@ -60,6 +61,7 @@ SOURCES = ("rule", "return", "branch")
 FORK_EVENT = 1
 VMA_EVENT = 2
 EXEC_EVENT = 3
+STACK_EVENT = 4
 COMM_LEN = 16
 CHOICES = 16
 """How many processes, names or cgroups can be asked for at once."""
@@ -99,6 +101,17 @@ class VmaEvent(Structure):
     )
 
 
+class StackEvent(Structure):
+    """``struct stack_event`` without what follows: registers, then ``size`` bytes."""
+
+    _fields_ = (
+        ("type", c_uint32),
+        ("tid", c_uint32),
+        ("fork_start_ns", c_uint64),
+        ("size", c_uint64),
+    )
+
+
 class Config(Structure):
     """``struct config``."""
 
@@ -115,7 +128,7 @@ class Config(Structure):
         ("counting", c_uint32),
         ("way", c_uint32),
         ("parts", c_uint32),
-        ("unused", c_uint32),
+        ("stacks", c_uint32),
     )
 
 

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping
 
 from forktrace.errors import Unsupported
+from forktrace.kernel.abi import abi
 from forktrace.kernel.btf import Btf
 from forktrace.kernel.rule import Rule
 from forktrace.tracer.layout import BUCKET_BOUNDS_NS, COMM_LEN, Layout
@@ -47,6 +48,10 @@ def macros(btf: Btf, rule: Rule, layout: Layout) -> dict[str, str]:
     defined = _offsets(btf, _OFFSETS) | _names_of_cgroups(btf)
     with contextlib.suppress(Unsupported):
         defined |= _offsets(btf, _RUN_DELAY)
+    if has_registers(btf):
+        defined["HAS_TASK_PT_REGS"] = "1"
+    defined["REGISTERS"] = str(abi().registers.words)
+    defined["SP"] = str(abi().registers.sp)
     defined["OFF_TASK_COMM"] = str(btf.text_offset("task_struct", "comm", COMM_LEN))
     defined["DST_MASK"] = f"{rule.dst_mask:#x}ULL"
     defined["SRC_MASK"] = f"{rule.src_mask:#x}ULL"
@@ -60,6 +65,14 @@ def macros(btf: Btf, rule: Rule, layout: Layout) -> dict[str, str]:
         f"((ns) > {bound}ULL)" for bound in BUCKET_BOUNDS_NS
     ).join("()")
     return defined
+
+
+def has_registers(btf: Btf) -> bool:
+    """Tell whether programs can read what a task has in its registers in user space.
+
+    bpf_task_pt_regs() came with Linux 5.15, commit dd6e10fbd9fb.
+    """
+    return btf.has_name("BPF_FUNC_task_pt_regs")
 
 
 def _offsets(btf: Btf, members: Mapping[str, tuple[str, str, int]]) -> dict[str, str]:

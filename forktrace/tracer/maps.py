@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Optional, TypeVar
 
 from forktrace.bits import ANON_VMA
+from forktrace.kernel.abi import abi
 from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import Rule
 from forktrace.model import (
@@ -30,6 +31,7 @@ from forktrace.model import (
     Vma,
     VmaCounts,
 )
+from forktrace.stacks.frames import Stack
 from forktrace.text import decode_comm
 from forktrace.tracer.costs import Costs
 from forktrace.tracer.layout import (
@@ -39,12 +41,19 @@ from forktrace.tracer.layout import (
     LOST_STAGES,
     MISSED,
     SOURCES,
+    STACK_EVENT,
     VMA_EVENT,
     Child,
     Layout,
+    StackEvent,
     VmaEvent,
 )
 from forktrace.tracer.macros import trigger_bits
+
+WhoCalled = Callable[[int, Sequence[int], bytes], Optional[Stack]]
+"""Makes a stack of a process's number, its registers and its memory."""
+
+_T = TypeVar("_T")
 
 _WITNESSES: tuple[Source, ...] = ("return", "branch")
 
@@ -231,13 +240,15 @@ class Assembler:
         deliver: Callable[[Fork], None],
         deliver_exec: Callable[[Exec], None],
         in_doubt: Callable[[int], bool] = lambda start_ns: False,
+        who_called: WhoCalled | None = None,
     ) -> None:
         """Hand over each whole fork, and each exec of a forked child.
 
-        ``in_doubt`` tells of a fork's start (monotonic, ns) whether copies of it may
-        have been missed wholly.
+        ``who_called`` makes a stack of what was copied of it. ``in_doubt`` tells of a
+        fork's start (monotonic, ns) whether copies of it may have been missed wholly.
         """
         self._in_doubt = in_doubt
+        self._who_called = who_called
         self._layout = layout
         self._naming = naming
         self._cgroup_path = cgroup_path
@@ -245,6 +256,8 @@ class Assembler:
         self._deliver_exec = deliver_exec
         # By thread: when its fork began, and its VMAs so far.
         self._vmas: dict[int, tuple[int, list[Vma]]] = {}
+        # By thread: when its fork began, its registers and its memory.
+        self._stacks: dict[int, tuple[int, Sequence[int], bytes]] = {}
 
     def receive(self, address: int, _size: int) -> None:
         """Take one record of the ring buffer."""
@@ -255,17 +268,36 @@ class Assembler:
             self._deliver(self._fork(self._layout.ForkSlot.from_address(address)))
         elif kind == EXEC_EVENT:
             self._deliver_exec(_exec(Child.from_address(address)))
+        elif kind == STACK_EVENT:
+            self._keep_stack(StackEvent.from_address(address), address)
 
     def _keep(self, event: VmaEvent) -> None:
         """Put a VMA with its fork; an older fork of that thread lost its end."""
         began, vmas = self._vmas.get(event.tid, (-1, []))
         if began != event.fork_start_ns:
             vmas = []
-            self._vmas.pop(event.tid, None)
-            self._vmas[event.tid] = (event.fork_start_ns, vmas)
-            if len(self._vmas) > self._UNFINISHED:
-                del self._vmas[next(iter(self._vmas))]
+            self._wait(self._vmas, event.tid, (event.fork_start_ns, vmas))
         vmas.append(self._naming.vma(event))
+
+    def _keep_stack(self, event: StackEvent, address: int) -> None:
+        first = address + ctypes.sizeof(StackEvent)
+        registers = (ctypes.c_uint64 * abi().registers.words).from_address(first)
+        memory = ctypes.string_at(first + ctypes.sizeof(registers), event.size)
+        copied = event.fork_start_ns, list(registers), memory
+        self._wait(self._stacks, event.tid, copied)
+
+    def _wait(self, waiting: dict[int, _T], tid: int, what: _T) -> None:
+        """Keep something of a thread's fork until that ends."""
+        waiting.pop(tid, None)
+        waiting[tid] = what
+        if len(waiting) > self._UNFINISHED:
+            del waiting[next(iter(waiting))]
+
+    def _stack_of(self, slot: Any) -> Stack | None:
+        began, registers, memory = self._stacks.pop(slot.tid, (-1, (), b""))
+        if began != slot.start_ns or not self._who_called:
+            return None
+        return self._who_called(slot.pid, registers, memory)
 
     def _vmas_of(self, slot: Any) -> tuple[Vma, ...]:
         began, vmas = self._vmas.pop(slot.tid, (-1, []))
@@ -293,6 +325,7 @@ class Assembler:
             thread=decode_comm(slot.thread),
             parts=Parts(*slot.parts) if any(slot.parts) else None,
             run_delay_ns=slot.run_delay,
+            stack=self._stack_of(slot),
         )
 
     def _counts(self, slot: Any) -> VmaCounts:

@@ -10,8 +10,11 @@ from typing import Any, Literal
 
 from forktrace import libbpf, procfs
 from forktrace.cgroups.paths import CgroupPaths, nameless
+from forktrace.errors import Unsupported
+from forktrace.kernel.abi import abi
 from forktrace.model import Exec, Fork, KernelInfo, ProgramCost, Totals
 from forktrace.pulse import Pulse
+from forktrace.stacks.callers import Callers
 from forktrace.text import encode_comm
 from forktrace.tracer import backend, program
 from forktrace.tracer.attach import Opener, Probes, open_kprobe
@@ -41,7 +44,8 @@ class Wanted:
     A cgroup takes in those below it; without ``cgroup_paths`` a fork's cgroup is
     not looked up and is called by its id. ``self_stats`` has the kernel time our own
     programs, which costs a little. ``unprivileged`` leaves to a child what is attached
-    later on, so that this process needs no capability once it has started.
+    later on, so that this process needs no capability once it has started. ``stacks``
+    tells who called fork.
     """
 
     events: bool = False
@@ -54,6 +58,7 @@ class Wanted:
     cgroup_paths: bool = True
     ring_bytes: int = 1 << 20
     unprivileged: bool = False
+    stacks: bool = False
 
 
 class Session:
@@ -79,8 +84,9 @@ class Session:
         self._wanted = wanted or Wanted()
         self._cgroups = CgroupPaths()
         # First of all, because it may be wrong usage. A thread stands for its process.
-        if self._wanted.pids:
+        if self._wanted.pids or self._wanted.stacks:
             procfs.require_host_pid_namespace()
+        self._callers = Callers(abi().registers) if self._wanted.stacks else None
         self._pids = [procfs.read_status(pid).pid for pid in self._wanted.pids]
         self._folders = [self._cgroups.folder(name) for name in self._wanted.cgroups]
         self._probes = Probes()
@@ -115,6 +121,11 @@ class Session:
         prepared = backend.prepare(attach, self._wanted.ring_bytes)
         self.kernel = prepared.kernel
         self._loaded = prepared.loaded
+        if self._wanted.stacks and not prepared.stacks:
+            raise Unsupported(
+                "This kernel does not show BPF programs the registers of user space.",
+                "--stacks needs Linux 5.15 or later (bpf_task_pt_regs).",
+            )
         self._layout = Layout(len(self.kernel.rule.bits))
         self._naming = Naming(self.kernel.rule, self.kernel.names)
         self.witness = self._choose_witness(decision)
@@ -183,6 +194,7 @@ class Session:
             lambda fork: deliver(with_left_out(fork, names)) if ours else deliver(fork),
             deliver_exec,
             doubt.about,
+            self._callers.stack if self._callers else None,
         )
         self._ring = libbpf.RingBuffer(self._fd("events"), assembler.receive)
 
@@ -338,6 +350,8 @@ class Session:
         if self._ring:
             self._ring.close()
             self._ring = None
+        if self._callers:
+            self._callers.close()
         for mapped in self._maps.values():
             mapped.close()
         self._maps = {}
@@ -404,6 +418,7 @@ class Session:
             counting=self._counting,
             way=WAYS.index(self.attached),
             parts=self._divided,
+            stacks=self._wanted.stacks,
         )
         config.pid[: len(self._pids)] = self._pids
         for index, comm in enumerate(wanted.comms):

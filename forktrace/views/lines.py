@@ -16,6 +16,7 @@ from forktrace.model import (
     Vma,
     VmaCounts,
 )
+from forktrace.stacks.frames import Frame, Stack
 from forktrace.text import printable
 from forktrace.views import parts
 from forktrace.views.units import duration, size
@@ -82,6 +83,19 @@ def vma_line(vma: Vma, name: str | None = None) -> str:
         f"{without_cpu(vma)}  {vma.src_flags:#x} {','.join(vma.flags)}"
         f"  {printable(name or '')}"
     ).rstrip()
+
+
+def stack_lines(stack: Stack) -> list[str]:
+    """Return who called fork, a line a frame, to stand below the fork's line."""
+    said = [f"        {frame_words(frame)}" for frame in stack.frames]
+    return said + (["        and more that were not read"] if stack.cut else [])
+
+
+def frame_words(frame: Frame) -> str:
+    """Name a function, or where it is, and the file that it is in."""
+    function = printable(frame.function or f"{frame.address:#x}")
+    module = printable(frame.module.rpartition("/")[2])
+    return f"{function} ({module})" if module else function
 
 
 def exec_line(discard: Exec) -> str:

@@ -22,7 +22,7 @@ from tests.lab.kernels import debian_kernels, debian_packages
 PACKAGES = (
     *("bash", "busybox-static", "coreutils", "dash", "debianutils", "diffutils"),
     *("findutils", "grep", "gzip", "iproute2", "kmod", "libc-bin", "mawk", "mount"),
-    *("passwd", "procps", "sed", "util-linux"),
+    *("libdw1t64", "passwd", "procps", "sed", "util-linux"),
     *("python3", "python3-bpfcc", "python3-bcrypt", "python3-plotly"),
     *("python3-prometheus-client", "python3-pytest", "python3-pytest-timeout"),
     *("python3-rich", "python3-typer", "python3-unicorn", "python3-yaml"),

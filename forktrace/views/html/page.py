@@ -64,6 +64,8 @@ def _plots(study: Study) -> dict[str, Any]:
     if study.copies.sum:
         drawn["triggers"] = plots.trigger_plot(study)
         drawn["icicle"] = plots.icicle_plot(study)
+    if study.callers:
+        drawn["callers"] = plots.callers_plot(study)
     return {name: plot.to_json() for name, plot in drawn.items()}
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 
 from forktrace.bits import ANON_VMA
 from forktrace.report.study import Study
+from forktrace.views.callers import missing_stacks
 from forktrace.views.html.costliest import costly_fork
 from forktrace.views.html.tables import (
     failure_table,
@@ -60,6 +62,8 @@ def sections(study: Study) -> str:
         parts.append(lengths)
     if study.parts:
         parts.append(_section("Where the time went", _PARTS, part_table(study)))
+    if study.callers:
+        parts.append(_callers(study))
     if study.failures:
         parts.append(_section("Forks that failed", _FAILED, failure_table(study)))
     parts += [
@@ -78,19 +82,39 @@ def _timeline(study: Study) -> str:
     """Return the plot, with a choice of what the colours tell."""
     # One colour for all would tell nothing.
     first = "trigger" if len({p.trigger for p in study.points}) > 1 else "process"
-    choices = "".join(
-        f'<label><input type="radio" name="by" value="{by}"'
-        f"{' checked' if by == first else ''}> {by}</label>"
-        for by in ("process", "trigger")
-    )
     return _section(
         "When forks happened, and how long they took",
         "Each point is a fork; point at one to see whose it was. Its trigger is the "
         "one that cost it most: the flag, or the anon_vma, that made the kernel copy "
         f"page tables.{'' if study.all_drawn else _sampled(study)}",
-        f'<div class="choice">Coloured by {choices}</div>\n'
-        '<div class="plot tall" id="timeline"></div>',
+        _choice(
+            "Coloured by", "by", {"process": "process", "trigger": "trigger"}, first
+        )
+        + '<div class="plot tall" id="timeline"></div>',
     )
+
+
+def _callers(study: Study) -> str:
+    """Return the flame graph, with a choice of what its widths tell."""
+    missing = " ".join(missing_stacks(study))
+    weights = {"time": "time", "tables": "page tables"}
+    return _section(
+        "Who called fork",
+        "From top to bottom: the process, its outermost function, what that called, "
+        f"down to the system call. Click to look closer. {missing}",
+        _choice("As wide as its", "width", weights, "time")
+        + '<div class="plot tall" id="callers"></div>',
+    )
+
+
+def _choice(words: str, name: str, values: Mapping[str, str], first: str) -> str:
+    """Return radio buttons: each value with its label."""
+    buttons = "".join(
+        f'<label><input type="radio" name="{name}" value="{value}"'
+        f"{' checked' if value == first else ''}> {label}</label>"
+        for value, label in values.items()
+    )
+    return f'<div class="choice">{words} {buttons}</div>\n'
 
 
 def _hatched(study: Study) -> str:

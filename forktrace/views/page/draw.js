@@ -18,9 +18,9 @@
     target[last] = value;
   }
 
-  // Some plots hold their points twice, by trigger and by process.
-  const choices = document.querySelectorAll("input[name=by]");
-  const chosen = () => [...choices].find((choice) => choice.checked)?.value;
+  // Some plots hold the same twice, as by trigger and by process.
+  const choices = [...document.querySelectorAll(".choice input")];
+  const chosen = (what) => choices.some((each) => each.checked && each.value === what);
 
   function draw() {
     const theme = dark.matches ? "dark" : "light";
@@ -31,7 +31,7 @@
       for (const [index, paths] of Object.entries(own.data)) {
         for (const [path, value] of Object.entries(paths)) put(data[index], path, value);
       }
-      for (const trace of data) trace.visible = !trace.meta || trace.meta === chosen();
+      for (const trace of data) trace.visible = !trace.meta || chosen(trace.meta);
       const axes = data[0].type !== "icicle";
       Plotly.react(name, data, layout, { ...settings, displayModeBar: axes });
     }

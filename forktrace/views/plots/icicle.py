@@ -6,6 +6,7 @@ import html
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import plotly.graph_objects as go
 
@@ -13,7 +14,7 @@ from forktrace.report.names import ANONYMOUS
 from forktrace.report.study import Group, Share, Study
 from forktrace.text import printable
 from forktrace.views import palette
-from forktrace.views.plots.figure import Plot, new_figure, shown
+from forktrace.views.plots.figure import Paths, Plot, new_figure, shown
 from forktrace.views.report import fitting, group_label
 from forktrace.views.units import duration
 
@@ -23,7 +24,7 @@ _MAPPINGS = 8
 
 def icicle_plot(study: Study) -> Plot:
     """Return whose copying took how long, by which trigger, in which mapping."""
-    tree = _Tree()
+    tree = Tree()
     root = tree.add("", "all copying", study.copies.sum, None)
     shares: dict[tuple[str, str], list[Share]] = defaultdict(list)
     for share in study.shares:
@@ -35,47 +36,11 @@ def icicle_plot(study: Study) -> Plot:
     if copied := sum(group.copy_ns for group in rest):
         names = sum(group.names for group in rest)
         tree.add(root, f"{names:,} more names", copied, None)
-    figure = new_figure(
-        [
-            go.Icicle(
-                ids=tree.ids,
-                labels=tree.labels,
-                parents=tree.parents,
-                values=tree.values,
-                customdata=tree.told,
-                branchvalues="total",
-                sort=False,
-                tiling={"orientation": "h", "pad": 2},
-                leaf={"opacity": 1},
-                texttemplate="%{label}<br>%{customdata}",
-                hovertemplate="%{label}<br>%{customdata}, %{percentRoot:.1%} of all"
-                "<extra></extra>",
-                pathbar={"visible": False},
-                maxdepth=4,
-            )
-        ]
-    )
-    figure.update_layout(
-        margin={"l": 4, "r": 4, "t": 8, "b": 8},
-        # What cannot be read is better left out.
-        uniformtext={"minsize": 10, "mode": "hide"},
-    )
-    themed = {
-        name: {
-            "marker.colors": [colour or theme.raised for colour in tree.colours],
-            "marker.line.color": theme.area,
-            "textfont.color": [
-                theme.text if colour is None else palette.ON_COLOUR
-                for colour in tree.colours
-            ],
-        }
-        for name, theme in palette.THEMES.items()
-    }
-    return Plot(figure, {0: themed})
+    return icicle([Layer(tree, "h", 4)])
 
 
 @dataclass
-class _Tree:
+class Tree:
     """Nodes of an icicle: every list has one entry a node."""
 
     ids: list[str] = field(default_factory=list)
@@ -89,19 +54,81 @@ class _Tree:
     def add(
         self, parent: str, label: str, value: int, colour: str | None, note: str = ""
     ) -> str:
-        """Add a node and return its id."""
+        """Add a node, a time with a note to it, and return its id."""
+        return self.add_told(parent, label, value, colour, duration(value) + note)
+
+    def add_told(
+        self, parent: str, label: str, value: int, colour: str | None, told: str
+    ) -> str:
+        """Add a node that tells its value in other words."""
         made = str(len(self.ids))
         self.ids.append(made)
         self.labels.append(label)
         self.parents.append(parent)
         self.values.append(value)
-        self.told.append(duration(value) + note)
+        self.told.append(told)
         self.colours.append(colour)
         return made
 
 
+class Layer(NamedTuple):
+    """A tree to be drawn, and in which way; ``depth`` levels of it at once.
+
+    With ``meta`` it is shown when that is chosen on the page.
+    """
+
+    tree: Tree
+    orientation: Literal["h", "v"]
+    depth: int
+    meta: str | None = None
+
+
+def icicle(layers: Sequence[Layer]) -> Plot:
+    """Draw trees, one of them at a time."""
+    figure = new_figure(
+        go.Icicle(
+            ids=tree.ids,
+            labels=tree.labels,
+            parents=tree.parents,
+            values=tree.values,
+            customdata=tree.told,
+            branchvalues="total",
+            sort=False,
+            tiling={"orientation": orientation, "pad": 2},
+            leaf={"opacity": 1},
+            texttemplate="%{label}<br>%{customdata}",
+            hovertemplate="%{label}<br>%{customdata}, %{percentRoot:.1%} of all"
+            "<extra></extra>",
+            pathbar={"visible": False},
+            maxdepth=depth,
+            meta=meta,
+        )
+        for tree, orientation, depth, meta in layers
+    )
+    figure.update_layout(
+        margin={"l": 4, "r": 4, "t": 8, "b": 8},
+        # What cannot be read is better left out.
+        uniformtext={"minsize": 10, "mode": "hide"},
+    )
+    return Plot(figure, {at: _colours(layer.tree) for at, layer in enumerate(layers)})
+
+
+def _colours(tree: Tree) -> dict[str, Paths]:
+    return {
+        name: {
+            "marker.colors": [colour or theme.raised for colour in tree.colours],
+            "marker.line.color": theme.area,
+            "textfont.color": [
+                theme.text if colour is None else palette.ON_COLOUR
+                for colour in tree.colours
+            ],
+        }
+        for name, theme in palette.THEMES.items()
+    }
+
+
 def _add_process(
-    tree: _Tree,
+    tree: Tree,
     root: str,
     group: Group,
     shares: Mapping[tuple[str, str], Sequence[Share]],
@@ -121,7 +148,7 @@ def _add_process(
 
 
 def _add_mappings(
-    tree: _Tree, trigger: str, copy_ns: int, colour: str, shares: Sequence[Share]
+    tree: Tree, trigger: str, copy_ns: int, colour: str, shares: Sequence[Share]
 ) -> None:
     """Divide a trigger's cost as it was divided in the forks whose VMAs were kept."""
     whole = sum(share.copy_ns for share in shares)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from forktrace.kinds import libc
-from forktrace.model import Fork, ProcessCost, Totals
-from forktrace.tracer.session import Session, Wanted
+from forktrace.model import Fork
+from tests.live.guest.forks import Forks, fork_once
 from tests.live.guest.programs import (
     PATIENCE,
     Workload,
@@ -30,42 +30,11 @@ VMAS = 2000
 HELD_SECONDS = 0.3
 
 
-class Forks:
-    """A session, and the forks of this process that it delivered."""
-
-    def __init__(self) -> None:
-        self.delivered: list[Fork] = []
-        self.session = Session(
-            decision="rule", wanted=Wanted(events=True), deliver=self.delivered.append
-        )
-
-    def of(self, pid: int) -> list[Fork]:
-        self.session.drain()
-        return [fork for fork in self.delivered if fork.pid == pid]
-
-    def ours(self) -> list[Fork]:
-        return self.of(os.getpid())
-
-    def totals(self) -> Totals:
-        return self.session.totals()
-
-    def cost_of(self, comm: str) -> ProcessCost:
-        costs = {each.comm: each for each in self.totals().processes}
-        return costs.get(comm, ProcessCost(comm, 0, 0, 0))
-
-
 @pytest.fixture
 def forks() -> Iterator[Forks]:
     started = Forks()
     with started.session:
         yield started
-
-
-def fork_once() -> None:
-    child = os.fork()
-    if not child:
-        os._exit(0)
-    os.waitpid(child, 0)
 
 
 def own_comm() -> str:

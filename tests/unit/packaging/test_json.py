@@ -26,6 +26,7 @@ from tests.unit.recording.samples import (
     HEADER,
     MAPPINGS,
     PROGRESS,
+    STACK,
     SUMMARY,
     fork,
     write,
@@ -46,6 +47,10 @@ SHAPES = {
     "recording": "Recording header",
     "host_totals": "Host totals",
     "costliest": "Fork",
+    "stack": "Stack",
+    "frames": "Frame",
+    "callers": "Caller",
+    "called": "Caller",
 }
 """What an object or a list of objects under a key is, where it is called by its key."""
 
@@ -84,7 +89,7 @@ def objects(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> list[tuple[str, Record]]:
     """Return one of each that stands alone, and of each that is called by no key."""
-    detailed = replace(DETAILED, parts=Parts(1, 2, 3, 4, 5))
+    detailed = replace(DETAILED, parts=Parts(1, 2, 3, 4, 5), stack=STACK)
     failed = replace(fork(1), outcome="failed", errno="ENOMEM")
     study = read(write(tmp_path / "r", [detailed, failed], execs=[EXEC])).to_json()
     for group in (*study["processes"], *study["cgroups"]):

@@ -24,6 +24,7 @@ from forktrace.recording.records import (
     Summary,
 )
 from forktrace.recording.writer import Writer
+from forktrace.stacks.frames import Frame, Stack
 
 BEGAN = 1_795_521_600_000_000_000
 MS = 1_000_000
@@ -95,6 +96,14 @@ def fork(
 
 DETAILED = fork(
     details=(vma(0x1000, "anon_vma", 6 * MS), vma(0x3000, "anon_vma", 3 * MS))
+)
+STACK = Stack(
+    (
+        Frame("clone", "[kernel]", 0),
+        Frame("fork", "/lib/libc.so.6", 0x7F0000001000),
+        Frame("rdbSaveBackground", "/usr/bin/redis-server", 0x55000000100F),
+        Frame("main", "/usr/bin/redis-server", 0x550000000ABC),
+    )
 )
 MAPPINGS = Mappings(42, {0x1000: "[heap]"})
 EXEC = Exec(1000, 42, "redis-server", 5 * MS, 9 * MS, 8192)

@@ -157,6 +157,7 @@ def recorded(
             max_bytes=max_bytes,
             filters=Filters(),
             vmas=True,
+            stacks=False,
             attach="auto",
             decision="auto",
             self_stats=False,

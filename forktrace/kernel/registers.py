@@ -1,0 +1,63 @@
+"""The registers of a user-space thread: struct pt_regs sorted as DWARF counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+
+class Registers(NamedTuple):
+    """What an unwinder starts from; ``dwarf`` is indexed by DWARF's numbers.
+
+    ``syscall`` is the name of the system call, empty where it is not one that forks.
+    """
+
+    pc: int
+    sp: int
+    dwarf: Sequence[int]
+    syscall: str
+
+
+class RegisterLayout(NamedTuple):
+    """Where ``struct pt_regs`` of one architecture has them, in words of 64 bits.
+
+    ``syscalls`` are those that come to kernel_clone() and may fork.
+    """
+
+    words: int
+    pc: int
+    sp: int
+    dwarf: Sequence[int]
+    syscall: int
+    syscalls: Mapping[int, str]
+
+    def read(self, words: Sequence[int]) -> Registers:
+        """Sort the words."""
+        return Registers(
+            pc=words[self.pc],
+            sp=words[self.sp],
+            dwarf=[words[at] for at in self.dwarf],
+            syscall=self.syscalls.get(words[self.syscall], ""),
+        )
+
+
+# arch/x86/include/asm/ptrace.h; in DWARF rax, rdx, rcx, rbx, rsi, rdi, rbp, rsp, r8 to
+# r15, rip.
+X86_64 = RegisterLayout(
+    words=21,
+    pc=16,
+    sp=19,
+    dwarf=(10, 12, 11, 5, 13, 14, 4, 19, 9, 8, 7, 6, 3, 2, 1, 0, 16),
+    syscall=15,
+    syscalls={56: "clone", 57: "fork", 435: "clone3"},
+)
+
+# arch/arm64/include/asm/ptrace.h; in DWARF x0 to x30, sp.
+ARM64 = RegisterLayout(
+    words=34,
+    pc=32,
+    sp=31,
+    dwarf=tuple(range(32)),
+    syscall=8,
+    syscalls={220: "clone", 435: "clone3"},
+)

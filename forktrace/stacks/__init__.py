@@ -1,0 +1,1 @@
+"""Who called fork: user-space stacks, unwound and named after the fact."""

@@ -1,0 +1,83 @@
+"""Who called fork, as a tree in text."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from forktrace.report.callers import Caller
+from forktrace.report.study import Study
+from forktrace.text import named, printable
+from forktrace.views.units import duration, size
+
+_LINES = 40
+_LEAST_SHARE = 100
+"""What took less than this part of all the time is not shown."""
+
+
+def tree(study: Study, width: int) -> list[str]:
+    """Return the tree, the most expensive first; nothing where no stack is known."""
+    if not study.callers:
+        return []
+    whole = sum(each.duration_ns for each in study.callers)
+    rows = list(_rows(study.callers, whole // _LEAST_SHARE, 0))
+    said = [
+        "",
+        f"{'TIME':>10}  {'FORKS':>7}  {'TABLES':>8}  CALLERS",
+        *(line for row in rows[:_LINES] for line in _lines(*row, width)),
+    ]
+    if len(rows) > _LINES:
+        said.append(f"{len(rows) - _LINES:,} more are in --json and --html.")
+    return said + missing_stacks(study)
+
+
+def _rows(
+    callers: Sequence[Caller], least_ns: int, depth: int
+) -> Iterator[tuple[Caller, str, int]]:
+    """Yield each branch: the functions up to where it divides are one row."""
+    for caller in callers:
+        if caller.duration_ns < least_ns:
+            continue
+        *above, last = caller.chain()
+        names = " > ".join(caller_name(each) for each in (*above, last))
+        yield caller, names, depth
+        yield from _rows(last.ranked(), least_ns, depth + 1)
+
+
+def _lines(caller: Caller, names: str, depth: int, width: int) -> list[str]:
+    left = (
+        f"{duration(caller.duration_ns):>10}  {caller.forks:>7,}  "
+        f"{size(caller.page_table_bytes):>8}  {'  ' * min(depth, 10)}"
+    )
+    return textwrap.wrap(
+        names,
+        max(width, len(left) + 30),
+        initial_indent=left,
+        subsequent_indent=" " * (len(left) + 2),
+        break_on_hyphens=False,
+    )
+
+
+def caller_name(caller: Caller) -> str:
+    """Return a function's name; the file that it is in where it has none."""
+    if caller.function.startswith("0x") and caller.module:
+        return f"{printable(caller.module.rpartition('/')[2])}+?"
+    return named(caller.function)
+
+
+def missing_stacks(study: Study) -> list[str]:
+    """Say of how many forks the callers are not known, or not all."""
+    said = []
+    if study.without_stack:
+        said.append(f"No stack is known of {_forks(study.without_stack)}.")
+    if study.cut_stacks:
+        whose = "its stack is" if study.cut_stacks == 1 else "their stacks are"
+        said.append(
+            f"Only the innermost functions are known of {_forks(study.cut_stacks)}: "
+            f"{whose} deeper than what is read."
+        )
+    return said
+
+
+def _forks(count: int) -> str:
+    return "1 fork" if count == 1 else f"{count:,} forks"
