@@ -98,13 +98,17 @@ def trace(
     """Trace until a bound is met or a signal comes, then say what there was."""
     discards = Discards(show.discard)
     shown = Sums()
+    missing = cut = 0
 
     def deliver(fork: Fork) -> None:
+        nonlocal missing, cut
         if stop or fork.duration_ns < bounds.min_duration_ns:
             return
         show.fork(fork, mapping_names(fork) if fork.details else {})
         discards.fork_shown(fork.child_pid)
         shown.add(fork)
+        missing += wanted.stacks and fork.stack is None
+        cut += fork.stack is not None and fork.stack.cut
         if bounds.count and shown.forks >= bounds.count:
             stop.set()
 
@@ -125,6 +129,7 @@ def trace(
     said = [f"{shown.forks} forks shown.", *lines.summary(totals)]
     if chosen:
         said = lines.summary_of_some("shown", shown, totals)
+    said += lines.missing_stacks(missing, cut)
     print_lines(["", *said], sys.stderr)
 
 

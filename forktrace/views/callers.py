@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from forktrace.report.callers import Caller
 from forktrace.report.study import Study
 from forktrace.text import named, printable
+from forktrace.views.lines import missing_stacks
 from forktrace.views.units import duration, size
 
 _LINES = 40
@@ -28,7 +29,7 @@ def tree(study: Study, width: int) -> list[str]:
     ]
     if len(rows) > _LINES:
         said.append(f"{len(rows) - _LINES:,} more are in --json and --html.")
-    return said + missing_stacks(study)
+    return said + missing_stacks(study.without_stack, study.cut_stacks)
 
 
 def _rows(
@@ -63,21 +64,3 @@ def caller_name(caller: Caller) -> str:
     if caller.function.startswith("0x") and caller.module:
         return f"{printable(caller.module.rpartition('/')[2])}+?"
     return named(caller.function)
-
-
-def missing_stacks(study: Study) -> list[str]:
-    """Say of how many forks the callers are not known, or not all."""
-    said = []
-    if study.without_stack:
-        said.append(f"No stack is known of {_forks(study.without_stack)}.")
-    if study.cut_stacks:
-        whose = "its stack is" if study.cut_stacks == 1 else "their stacks are"
-        said.append(
-            f"Only the innermost functions are known of {_forks(study.cut_stacks)}: "
-            f"{whose} deeper than what is read."
-        )
-    return said
-
-
-def _forks(count: int) -> str:
-    return "1 fork" if count == 1 else f"{count:,} forks"

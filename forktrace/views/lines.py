@@ -98,6 +98,24 @@ def frame_words(frame: Frame) -> str:
     return f"{function} ({module})" if module else function
 
 
+def missing_stacks(missing: int, cut: int) -> list[str]:
+    """Say of how many forks the callers are not known, or not all."""
+    said = []
+    if missing:
+        said.append(f"No stack is known of {_forks(missing)}.")
+    if cut:
+        whose = "its stack is" if cut == 1 else "their stacks are"
+        said.append(
+            f"Only the innermost functions are known of {_forks(cut)}: {whose} deeper "
+            "than what is read."
+        )
+    return said
+
+
+def _forks(count: int) -> str:
+    return "1 fork" if count == 1 else f"{count:,} forks"
+
+
 def exec_line(discard: Exec) -> str:
     """Return what a child threw away by exec, to stand below the forks."""
     return (

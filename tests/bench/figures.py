@@ -10,6 +10,10 @@ BEFORE = "nothing"
 AFTER = "nothing, at the end"
 WAYS = ("fentry", "kprobe")
 TRACERS = tuple(f"{tool} {way}" for way in WAYS for tool in ("forktrace", "bpftrace"))
+OPTIONS = ("vmas", "stacks")
+"""Of trace and record: what each adds to a fork when it is asked for."""
+
+WITH_OPTIONS = tuple(f"forktrace --{option}" for option in OPTIONS)
 FLOORS = tuple(f"empty {way}" for way in WAYS)
 """Probes at both ends of copy_page_range that do nothing: no tracer costs less."""
 

@@ -22,7 +22,14 @@ from typing import Any
 
 from tests.bench import tracers
 from tests.bench.daemon import measure_daemon
-from tests.bench.figures import AFTER, BEFORE, WORKLOADS, Workload
+from tests.bench.figures import (
+    AFTER,
+    BEFORE,
+    OPTIONS,
+    WITH_OPTIONS,
+    WORKLOADS,
+    Workload,
+)
 from tests.bench.tracers import Tracer
 
 _CLOCK = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
@@ -100,6 +107,8 @@ def main() -> None:
         measure(BEFORE, tracers.nothing())
         for way in tracers.WAYS:
             ready = measure(f"forktrace {way}", tracers.forktrace(way)).ready
+        for name, option in zip(WITH_OPTIONS, OPTIONS):
+            measure(name, tracers.forktrace(tracers.WAYS[0], f"--{option}"))
         measure(BEFORE, tracers.nothing())
         numbers = ready["mask"], ready["offset"]
         for way in tracers.WAYS:

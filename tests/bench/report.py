@@ -12,6 +12,7 @@ from tests.bench.figures import (
     HALF,
     TRACERS,
     WAYS,
+    WITH_OPTIONS,
     Check,
     Forks,
 )
@@ -42,7 +43,7 @@ def _per_vma(results: Mapping[str, Any], forks: Forks) -> Iterator[str]:
         f"{'the fork itself':18}{plain.slope:9,.0f}{half.slope:14,.0f}"
         f"{plain.start:10,.0f}{forks.plain(BIG):13,}"
     )
-    for name in (*TRACERS, *FLOORS):
+    for name in (*TRACERS, *WITH_OPTIONS, *FLOORS):
         line = forks.line(name)
         yield (
             f"{name:18}{line.slope:9,.0f}{forks.line(name, HALF).slope:14,.0f}"

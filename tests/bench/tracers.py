@@ -58,11 +58,11 @@ def nothing() -> Iterator[Tracer]:
 
 
 @contextmanager
-def forktrace(way: str) -> Iterator[Tracer]:
-    """Attach forktrace, deciding by rule, with nobody listening."""
+def forktrace(way: str, *options: str) -> Iterator[Tracer]:
+    """Attach forktrace, deciding by rule; without options nobody listens."""
     began = time.monotonic_ns()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.tracer", "--attach", way],
+        [sys.executable, "-m", "tests.bench.tracer", "--attach", way, *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -7,7 +7,6 @@ from html import escape
 
 from forktrace.bits import ANON_VMA
 from forktrace.report.study import Study
-from forktrace.views.callers import missing_stacks
 from forktrace.views.html.costliest import costly_fork
 from forktrace.views.html.tables import (
     failure_table,
@@ -15,6 +14,7 @@ from forktrace.views.html.tables import (
     part_table,
     trigger_table,
 )
+from forktrace.views.lines import missing_stacks
 
 _WHAT_TRIGGERS = (
     "A trigger is the flag, or flags joined by +, that made the kernel copy a VMA; "
@@ -96,7 +96,7 @@ def _timeline(study: Study) -> str:
 
 def _callers(study: Study) -> str:
     """Return the flame graph, with a choice of what its widths tell."""
-    missing = " ".join(missing_stacks(study))
+    missing = " ".join(missing_stacks(study.without_stack, study.cut_stacks))
     weights = {"time": "time", "tables": "page tables"}
     return _section(
         "Who called fork",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
 import os
 from dataclasses import replace
 from functools import lru_cache
@@ -12,9 +14,12 @@ from forktrace.explain.predict import forecast
 from forktrace.explain.process import Process
 from forktrace.explain.refusals import refusals
 from forktrace.explain.report import Answer, Subject
+from forktrace.kernel.abi import abi
 from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import rule_of_release
 from forktrace.recording.names import mapping_names
+from forktrace.stacks.callers import Callers
+from forktrace.stacks.perf_map import PerfMap
 from forktrace.views import explain as view
 from tests.fuzz.target import Target, scratch
 from tests.unit.recording.samples import DETAILED
@@ -93,7 +98,37 @@ def _maps(data: bytes) -> None:
         os.fsencode(name).decode()
 
 
+def _perf_map(data: bytes) -> None:
+    (scratch() / "tmp").mkdir(exist_ok=True)
+    (scratch() / "tmp/perf-7.map").write_bytes(data)
+    names = PerfMap(scratch(), 7, frozenset({os.getuid()}))
+    for address in (0, 0x1000, 1 << 63):
+        names.name(address).encode()
+
+
+@lru_cache(maxsize=1)
+def _callers() -> tuple[Callers, int]:
+    """Return what unwinds, and an address in code that has call frame information."""
+    function = ctypes.cast(ctypes.CDLL(None).fork, ctypes.c_void_p).value
+    assert function
+    return Callers(abi().registers), function
+
+
+def _stack(data: bytes) -> None:
+    """Unwind a stack of any bytes, as if this process had called fork with it."""
+    callers, function = _callers()
+    layout = abi().registers
+    head = data[: 8 * layout.words].ljust(8 * layout.words, b"\0")
+    words = memoryview(bytearray(head)).cast("Q").tolist()
+    words[layout.pc] = function + words[layout.pc] % 64
+    stack = callers.stack(os.getpid(), words, data[len(head) :])
+    assert stack
+    json.dumps(stack.to_json()).encode()
+
+
 TARGETS = (
+    Target("perf_map", _perf_map, lambda: [b"1000 40 py::main:/a.py\n1040 8 b c\n"]),
+    Target("stack", _stack, lambda: [bytes(range(256)) * 16]),
     Target(
         "process",
         _explain,

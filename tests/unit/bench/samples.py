@@ -17,6 +17,8 @@ ADDED_A_VMA = {
     "bpftrace fentry": 2_000,
     "forktrace kprobe": 1_350,
     "bpftrace kprobe": 3_300,
+    "forktrace --vmas": 900,
+    "forktrace --stacks": 501,
     "empty fentry": 400,
     "empty kprobe": 1_100,
 }

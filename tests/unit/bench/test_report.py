@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.bench import report
-from tests.bench.figures import FLOORS, TRACERS, checks
+from tests.bench.figures import FLOORS, TRACERS, WITH_OPTIONS, checks
 from tests.unit.bench.samples import ADDED_A_VMA, sample
 
 
@@ -17,7 +17,7 @@ def test_every_line_fits_a_terminal() -> None:
 
 
 def test_a_tracers_line_says_what_it_adds_to_a_vma() -> None:
-    for name in (*TRACERS, *FLOORS):
+    for name in (*TRACERS, *WITH_OPTIONS, *FLOORS):
         (line,) = [line for line in text() if line.startswith(name) and "%" in line][:1]
         assert f"{ADDED_A_VMA[name]:,}" in line.split()
 
