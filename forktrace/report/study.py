@@ -18,6 +18,7 @@ from forktrace.recording.records import Header, HostTotals
 from forktrace.report.failures import Failure
 from forktrace.report.spread import TEXT_EDGES, Spread
 from forktrace.report.timeline import Timeline
+from forktrace.vforks import Vfork
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 CUT_OFF = "cut_off"
@@ -107,8 +108,9 @@ class Study:
     ``durations`` and ``copies`` spread whole forks and the time they copied.
     ``points`` are all forks when there are few, else the longest. ``detailed`` is how
     many forks came with their VMAs. ``parts`` is what the time of forks was spent on,
-    of those where that is known; it is empty when of none. ``ended`` is as in the
-    recording's summary, or ``CUT_OFF``; ``host`` is None then.
+    of those where that is known; it is empty when of none. ``vforks`` is how many were
+    recorded one by one, ``longest_vforks`` are those that held their callers longest.
+    ``ended`` is as in the recording's summary, or ``CUT_OFF``; ``host`` is None then.
     """
 
     header: Header
@@ -133,6 +135,8 @@ class Study:
     detailed: int
     parts: Mapping[str, int] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
+    vforks: int = 0
+    longest_vforks: tuple[Vfork, ...] = ()
     left_out: int = 0
     unkept: int = 0
 
@@ -182,6 +186,8 @@ class Study:
             "costliest": [dear.to_json() for dear in self.costliest],
             "exec_discards": self.exec_discards.to_json(),
             "failures": [each.to_json() for each in self.failures],
+            "vforks": self.vforks,
+            "longest_vforks": [each.to_json() for each in self.longest_vforks],
             "lost": dict(self.lost),
             "unwritten": self.unwritten,
             "host_totals": self.host.to_json() if self.host else None,

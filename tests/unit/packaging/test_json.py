@@ -27,6 +27,7 @@ from tests.unit.recording.samples import (
     MAPPINGS,
     PROGRESS,
     SUMMARY,
+    VFORK,
     fork,
     write,
 )
@@ -46,6 +47,7 @@ SHAPES = {
     "recording": "Recording header",
     "host_totals": "Host totals",
     "costliest": "Fork",
+    "longest_vforks": "Vfork",
 }
 """What an object or a list of objects under a key is, where it is called by its key."""
 
@@ -86,7 +88,9 @@ def objects(
     """Return one of each that stands alone, and of each that is called by no key."""
     detailed = replace(DETAILED, parts=Parts(1, 2, 3, 4, 5))
     failed = replace(fork(1), outcome="failed", errno="ENOMEM")
-    study = read(write(tmp_path / "r", [detailed, failed], execs=[EXEC])).to_json()
+    study = read(
+        write(tmp_path / "r", [detailed, failed], execs=[EXEC, VFORK])
+    ).to_json()
     for group in (*study["processes"], *study["cgroups"]):
         group.pop("comm", group.pop("cgroup", None))
     for costliest in study["costliest"]:
@@ -104,6 +108,7 @@ def objects(
     return [
         ("Fork", printed(capsys, SHOW_JSON.fork, detailed, {})),
         ("Exec", printed(capsys, SHOW_JSON.discard, EXEC)),
+        ("Vfork", printed(capsys, SHOW_JSON.vfork, VFORK)),
         ("End", printed(capsys, SHOW_JSON.end, samples.totals())),
         ("Top", top),
         ("Top process", top["processes"][0]),
