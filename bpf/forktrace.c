@@ -54,7 +54,8 @@
 enum lost { LOST_FORK_SLOT, LOST_FORK_ENTRY, LOST_FORK_CHILD, LOST_FORK_OUTCOME,
 	    LOST_FORK_RETURN, LOST_COPY, LOST_COPY_ENTRY, LOST_COPY_RETURN,
 	    LOST_COPY_TIME, LOST_FORK_PARTS, LOST_WITNESS, LOST_EXEC_CHILD, LOST_FORK_EVENT,
-	    LOST_VMA_EVENT, LOST_EXEC_EVENT, LOST_STACK_EVENT, LOST_STAGES };
+	    LOST_VMA_EVENT, LOST_EXEC_EVENT, LOST_VFORK_EVENT, LOST_STACK_EVENT,
+	    LOST_STAGES };
 enum way { BY_FENTRY, BY_KPROBE, WAYS };
 enum source { BY_RULE, BY_RETURN, BY_BRANCH, SOURCES };
 enum verdict { UNSEEN, SKIP, COPY };
@@ -63,7 +64,8 @@ enum whose { BY_COMM, BY_CGROUP, WHOSE };
  * third: copy_process() up to dup_mmap(), the wait for the parent's mmap_lock,
  * duplicating VMAs without copy_page_range(), copy_page_range(), and the rest. */
 enum part { SETUP, MMAP_LOCK, VMAS, COPYING, FINISH, PARTS };
-enum event_type { FORK_EVENT = 1, VMA_EVENT = 2, EXEC_EVENT = 3, STACK_EVENT = 4 };
+enum event_type { FORK_EVENT = 1, VMA_EVENT = 2, EXEC_EVENT = 3, VFORK_EVENT = 4,
+		  STACK_EVENT = 5 };
 
 /* What the copies of one (trigger, anon_vma) cost. Row 2n holds the trigger whose
  * packed bits are n without an anon_vma, row 2n + 1 with one. */
@@ -152,20 +154,25 @@ struct stack_event {
 };
 
 /* A child that may yet throw away by exec what was copied for it; sent as it is when
- * it does and somebody listens. Or one of vfork, which copies nothing: then how long it
- * holds its parent, from when it is woken until it calls exec or exits. */
+ * it does and somebody listens. Or one of vfork (VFORK_EVENT), which copies nothing: it
+ * shares its parent's mm, and holds the parent from when it is woken until it calls exec
+ * or exits. That is sent, too, where it held the parent for long. */
 struct child {
-	u32 type; /* EXEC_EVENT */
+	u32 type; /* EXEC_EVENT or VFORK_EVENT */
 	u32 pid;
 	u32 parent;
 	u32 wanted;
-	u64 vfork; /* it shares its parent's mm, and the parent waits for it */
 	u64 start_time; /* the task's own: tells a reused pid from this child */
 	u64 forked_ns;
-	u64 after_ns; /* from fork to exec */
+	u64 after_ns; /* from fork to exec; of vfork, to exec or exit */
 	u64 copy_ns;
 	u64 page_table_bytes;
 	char comm[16]; /* the parent process' */
+	/* of vfork only */
+	char thread[16]; /* that of the thread which called */
+	u64 cgroup; /* the parent's */
+	u32 tid;
+	u32 execs; /* it called exec, and did not exit */
 };
 
 /* Everything the metrics need, exact whatever user space does. */
@@ -211,6 +218,7 @@ struct config {
 	u32 comms;
 	u32 cgroups; /* those of the map: in one of them, or below it */
 	u64 event_gap_ns; /* at least so long between two events */
+	u64 vfork_ns; /* how long a vfork must hold its parent for an event; 0: none is sent */
 	u32 pid[CHOICES];
 	char comm[CHOICES][16];
 	u32 counting; /* whether every probe is there: only then is a fork without a
@@ -380,21 +388,21 @@ static __always_inline bool same_comm(const char *a, const char *b)
 
 /* Whether a fork is among those asked for: one loop for each choice, as the verifier
  * follows every combination of what a loop may find. */
-static __always_inline bool chosen_pid(struct fork_slot *slot, struct config *want)
+static __always_inline bool chosen_pid(struct config *want, u32 pid)
 {
 	ROLLED
 	for (int i = 0; i < CHOICES && i < want->pids; i++)
-		if (want->pid[i] == slot->pid)
+		if (want->pid[i] == pid)
 			return true;
 	return !want->pids;
 }
 
-static __always_inline bool chosen_comm(struct fork_slot *slot, struct config *want)
+static __always_inline bool chosen_comm(struct config *want, const char *comm,
+					const char *thread)
 {
 	ROLLED
 	for (int i = 0; i < CHOICES && i < want->comms; i++)
-		if (same_comm(want->comm[i], slot->comm) ||
-		    same_comm(want->comm[i], slot->thread))
+		if (same_comm(want->comm[i], comm) || same_comm(want->comm[i], thread))
 			return true;
 	return !want->comms;
 }
@@ -408,10 +416,16 @@ static __always_inline bool chosen_cgroup(struct config *want)
 	return !want->cgroups;
 }
 
+static __always_inline bool chosen(struct config *want, u32 pid, const char *comm,
+				   const char *thread)
+{
+	return want->events && chosen_pid(want, pid) &&
+	       chosen_comm(want, comm, thread) && chosen_cgroup(want);
+}
+
 static __always_inline void choose(struct fork_slot *slot, struct config *want)
 {
-	slot->wanted = want->events && chosen_pid(slot, want) &&
-		       chosen_comm(slot, want) && chosen_cgroup(want);
+	slot->wanted = chosen(want, slot->pid, slot->comm, slot->thread);
 	slot->details = slot->wanted && want->details;
 	slot->observe = want->observe;
 }
@@ -777,15 +791,23 @@ static __always_inline void expect_exec(struct fork_slot *slot, u64 task)
 }
 
 /* A child of vfork or posix_spawn is about to run in its parent's mm. */
-static __always_inline void begin_vfork(struct totals *sum, u64 task)
+static __always_inline void begin_vfork(struct totals *sum, struct config *want,
+					u64 task)
 {
-	struct child child = { .vfork = 1 };
+	struct child child = { .type = VFORK_EVENT };
 	struct cost *cost;
+	u64 id = bpf_get_current_pid_tgid();
 
 	child.pid = READ(32, task, OFF_TASK_PID);
-	child.parent = bpf_get_current_pid_tgid() >> 32;
+	child.parent = id >> 32;
 	child.start_time = READ(64, task, OFF_TASK_START_TIME);
 	name_process(child.comm);
+	if (want->vfork_ns) {
+		child.tid = id;
+		child.cgroup = bpf_get_current_cgroup_id();
+		bpf_get_current_comm(child.thread, sizeof(child.thread));
+		child.wanted = chosen(want, child.parent, child.comm, child.thread);
+	}
 	add(&sum->vforks, 1);
 	cost = cost_at(BY_COMM, place_of(BY_COMM, (u64 *)child.comm));
 	if (cost)
@@ -806,14 +828,23 @@ static __always_inline struct child *find_child(u32 pid)
 }
 
 /* It calls exec or exits: its parent goes on. */
-static __always_inline void end_vfork(struct totals *sum, struct child *child)
+static __always_inline void end_vfork(struct totals *sum, struct child *child,
+				      bool execs)
 {
 	u64 held = bpf_ktime_get_ns() - child->forked_ns;
 	struct cost *cost = cost_at(BY_COMM, place_of(BY_COMM, (u64 *)child->comm));
+	int zero = 0;
+	struct config *want = config.lookup(&zero);
 
 	add(&sum->vfork_ns, held);
 	if (cost)
 		add(&cost->vfork_ns, held);
+	if (!child->wanted || !want || held < want->vfork_ns || !due(sum))
+		return;
+	child->after_ns = held;
+	child->execs = execs;
+	if (events.ringbuf_output(child, sizeof(*child), 0))
+		add(&sum->lost[LOST_VFORK_EVENT], 1);
 }
 
 /* wake_up_new_task() is called by the parent before the child can run, so that what the
@@ -837,7 +868,7 @@ int child_made(struct pt_regs *ctx)
 		if (slot)
 			slot->late = 1;
 		if (mm && READ(64, child, OFF_TASK_VFORK_DONE))
-			begin_vfork(sum, child);
+			begin_vfork(sum, want, child);
 		return 0;
 	}
 	if (!slot && !want->counting)
@@ -951,8 +982,8 @@ int task_exits(struct pt_regs *ctx)
 	if (pid != (u32)id)
 		return 0;
 	child = find_child(pid);
-	if (child && child->vfork && sum)
-		end_vfork(sum, child);
+	if (child && child->type == VFORK_EVENT && sum)
+		end_vfork(sum, child, false);
 	children.delete(&pid);
 	return 0;
 }
@@ -967,8 +998,8 @@ int child_execs(struct pt_regs *ctx)
 
 	if (!child || !sum)
 		goto out;
-	if (child->vfork) {
-		end_vfork(sum, child);
+	if (child->type == VFORK_EVENT) {
+		end_vfork(sum, child, true);
 		goto out;
 	}
 	add(&sum->discards, 1);

@@ -155,10 +155,12 @@ def trace(
     """Print one line for each fork as it happens."""
     from forktrace import tracing  # noqa: PLC0415
     from forktrace.tracer.session import Wanted  # noqa: PLC0415
+    from forktrace.vforks import least_ns  # noqa: PLC0415
     from forktrace.views.colour import print_lines  # noqa: PLC0415
     from forktrace.views.lines import HEADER  # noqa: PLC0415
 
     _require_traceable()
+    min_duration_ns = int(min_duration * 1e6)
     if not as_json:
         print_lines([HEADER])
         sys.stdout.flush()
@@ -170,10 +172,11 @@ def trace(
             pids=pid or (),
             comms=comm or (),
             cgroups=cgroup or (),
+            vfork_ns=least_ns(min_duration_ns),
             self_stats=self_stats,
             ring_bytes=16 << 20 if vmas or stacks else 4 << 20,
         ),
-        tracing.Bounds(count, duration, int(min_duration * 1e6)),
+        tracing.Bounds(count, duration, min_duration_ns),
         tracing.SHOW_JSON if as_json else tracing.SHOW_LINES,
         attach.value,
         decision.value,

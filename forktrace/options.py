@@ -137,7 +137,8 @@ MinDurationOption = Annotated[
         min=0,
         metavar="MS",
         callback=_countable,
-        help="Only forks that took this long.",
+        help="Only forks that took this long, and vforks that held their caller so "
+        "long (by default 10 ms).",
     ),
 ]
 CountOption = Annotated[

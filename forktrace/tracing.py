@@ -16,6 +16,7 @@ from forktrace.stop import Stop
 from forktrace.systemd import notify
 from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.session import DecisionMode, Session, Wanted
+from forktrace.vforks import Vfork
 from forktrace.views import lines
 from forktrace.views.colour import print_lines
 
@@ -37,7 +38,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Show:
-    """How forks, children that call exec, and what was lost by the end are printed.
+    """How forks, children that call exec, vforks, and what was lost are printed.
 
     A fork comes with the names of its parent's mappings by their first address, as far
     as its VMAs were asked for and /proc still tells.
@@ -45,6 +46,7 @@ class Show:
 
     fork: Callable[[Fork, Mapping[int, str]], None]
     discard: Callable[[Exec], None]
+    vfork: Callable[[Vfork], None]
     end: Callable[[Totals], None] = lambda totals: None
 
 
@@ -112,7 +114,13 @@ def trace(
         if bounds.count and shown.forks >= bounds.count:
             stop.set()
 
-    with Session(attach, decision, wanted, deliver, discards.exec) as session:
+    def deliver_vfork(vfork: Vfork) -> None:
+        if not stop:
+            show.vfork(vfork)
+
+    with Session(
+        attach, decision, wanted, deliver, discards.exec, deliver_vfork
+    ) as session:
         stop = Stop()
         announce(session)
         deadline = time.monotonic() + (bounds.seconds or float("inf"))
@@ -180,15 +188,19 @@ def _print_discard(discard: Exec) -> None:
     print_lines([lines.exec_line(discard)])
 
 
-SHOW_LINES = Show(_print_fork, _print_discard)
-"""A line a fork, its VMAs where asked for, and a line when its child calls exec."""
+SHOW_LINES = Show(
+    _print_fork, _print_discard, lambda vfork: print_lines([lines.vfork_line(vfork)])
+)
+"""A line a fork, its VMAs where asked for, and a line when its child calls exec; and a
+line a vfork."""
 
 SHOW_JSON = Show(
     _print_fork_json,
     lambda discard: _print_json(
         {"schema": SCHEMA, "type": "exec", **discard.to_json()}
     ),
+    lambda vfork: _print_json({"schema": SCHEMA, **vfork.to_json()}),
     _print_losses,
 )
 """NDJSON: one object a fork. Other objects have a ``type``: ``exec`` for a child that
-called exec, and ``end``, the last one, which says what was lost."""
+called exec, ``vfork``, and ``end``, the last one, which says what was lost."""

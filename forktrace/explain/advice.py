@@ -184,8 +184,9 @@ def _posix_spawn(forecast: Forecast) -> Iterator[Advice]:
         yield Advice(
             action="posix_spawn",
             text="posix_spawn() or vfork() instead of fork()",
-            reason="They share the parent's memory until exec: nothing is copied.",
-            condition="if the child only calls exec",
+            reason="They share the parent's memory until exec: nothing is copied. "
+            "/proc does not tell which of them a process calls; forktrace top does.",
+            condition="if it calls fork() for a child that only calls exec",
             vmas=forecast.counts.copy,
             page_table_bytes=forecast.page_table_bytes,
         )

@@ -36,6 +36,7 @@ from forktrace.stop import Stop
 from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.session import DecisionMode, Session, Wanted
 from forktrace.tracing import Bounds, Discards, announce, warn
+from forktrace.vforks import Vfork, least_ns
 from forktrace.views import lines
 from forktrace.views.colour import print_lines
 from forktrace.views.units import size
@@ -120,6 +121,11 @@ class Recorder:
         """Keep an exec if its fork is kept."""
         self._discards.exec(discard)
 
+    def vfork(self, vfork: Vfork) -> None:
+        """Keep a vfork: the kernel sends those that are to be kept."""
+        if self.ended != "count":
+            self._writer.add(vfork.to_json())
+
     def end(self, why: str) -> None:
         """Stop, and remember why."""
         self.ended = why
@@ -146,6 +152,7 @@ def record(options: Options) -> int:
         pids=options.filters.pids,
         comms=options.filters.comms,
         cgroups=options.filters.cgroups,
+        vfork_ns=least_ns(options.filters.min_duration_ns),
         self_stats=options.self_stats,
         ring_bytes=16 << 20,
     )
@@ -157,8 +164,12 @@ def record(options: Options) -> int:
     def deliver_exec(discard: Exec) -> None:
         recorder.exec(discard)
 
+    def deliver_vfork(vfork: Vfork) -> None:
+        recorder.vfork(vfork)
+
     with Session(
-        options.attach, options.decision, wanted, deliver, deliver_exec
+        *(options.attach, options.decision, wanted),
+        *(deliver, deliver_exec, deliver_vfork),
     ) as session:
         stop = Stop()
         writer = Writer(options.path, options.max_bytes)

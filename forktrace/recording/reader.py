@@ -19,8 +19,9 @@ from forktrace.recording.records import (
     Progress,
     Summary,
 )
+from forktrace.vforks import Vfork
 
-Record = Union[Fork, Mappings, Exec, Progress, Summary]
+Record = Union[Fork, Mappings, Exec, Vfork, Progress, Summary]
 
 _CHUNK = 256 << 10
 _LONGEST_HEADER = 64 << 10
@@ -41,6 +42,7 @@ _READ: dict[str, Callable[[Mapping[str, Any]], Record]] = {
     "fork": Fork.from_json,
     "mappings": Mappings.from_json,
     "exec": Exec.from_json,
+    "vfork": Vfork.from_json,
     "progress": Progress.from_json,
 }
 

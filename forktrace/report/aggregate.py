@@ -17,6 +17,7 @@ from forktrace.report.names import ANONYMOUS, NOT_KNOWN, OTHER, MappingNames
 from forktrace.report.spread import Spread, place_of
 from forktrace.report.study import CUT_OFF, Dear, Group, Point, Share, Study
 from forktrace.report.timeline import Timeline
+from forktrace.vforks import Vfork
 
 _MOST_NAMES = 5_000
 # Of one group; a rule's bits make some dozens at most.
@@ -122,6 +123,25 @@ class _Dearest:
         return tuple(dear for _, _, dear in ordered)
 
 
+class _LongVforks:
+    """The vforks that held their callers longest, and how many there were."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._heap: list[tuple[int, int, Vfork]] = []
+
+    def add(self, vfork: Vfork) -> None:
+        self.count += 1
+        entry = (vfork.held_ns, -self.count, vfork)
+        if len(self._heap) < TOP:
+            heapq.heappush(self._heap, entry)
+        else:
+            heapq.heappushpop(self._heap, entry)
+
+    def ranked(self) -> tuple[Vfork, ...]:
+        return tuple(vfork for *_, vfork in sorted(self._heap, reverse=True))
+
+
 class _Points:
     """Every fork while they are few, then the longest."""
 
@@ -175,6 +195,7 @@ class Aggregator:
         self._parts: Counter[str] = Counter()
         self._failures = Failures()
         self._callers = Callers()
+        self._vforks = _LongVforks()
         self._timeline = Timeline()
         self._shares: dict[tuple[str, str, str], list[int]] = {}
         self._told: tuple[int, Mapping[int, str]] = (0, {})
@@ -188,6 +209,8 @@ class Aggregator:
             elif isinstance(record, Exec):
                 _add(self._execs, 1, record.copy_ns, record.page_table_bytes)
                 self._processes.of(record.comm).add_exec(record)
+            elif isinstance(record, Vfork):
+                self._vforks.add(record)
             elif isinstance(record, Mappings):
                 self._told = (record.pid, record.names)
             elif isinstance(record, Progress):
@@ -277,6 +300,8 @@ class Aggregator:
             detailed=self._detailed,
             parts=self._parts,
             failures=self._failures.ranked(),
+            vforks=self._vforks.count,
+            longest_vforks=self._vforks.ranked(),
             left_out=self._recording.left_out,
             unkept=self._recording.unkept,
             callers=(callers := self._callers.ranked()),

@@ -19,6 +19,7 @@ from forktrace.report.callers import Caller
 from forktrace.report.failures import Failure
 from forktrace.report.spread import TEXT_EDGES, Spread
 from forktrace.report.timeline import Timeline
+from forktrace.vforks import Vfork
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 CUT_OFF = "cut_off"
@@ -110,8 +111,9 @@ class Study:
     many forks came with their VMAs. ``parts`` is what the time of forks was spent on,
     of those where that is known; it is empty when of none. So is ``callers``, who
     called fork: ``without_stack`` forks are not in it, of ``cut_stacks`` the outermost
-    functions are not. ``ended`` is as in the recording's summary, or ``CUT_OFF``;
-    ``host`` is None then.
+    functions are not. ``vforks`` is how many were recorded one by one,
+    ``longest_vforks`` are those that held their callers longest. ``ended`` is as in the
+    recording's summary, or ``CUT_OFF``; ``host`` is None then.
     """
 
     header: Header
@@ -136,6 +138,8 @@ class Study:
     detailed: int
     parts: Mapping[str, int] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
+    vforks: int = 0
+    longest_vforks: tuple[Vfork, ...] = ()
     left_out: int = 0
     unkept: int = 0
     callers: tuple[Caller, ...] = ()
@@ -191,6 +195,8 @@ class Study:
             "cut_stacks": self.cut_stacks,
             "exec_discards": self.exec_discards.to_json(),
             "failures": [each.to_json() for each in self.failures],
+            "vforks": self.vforks,
+            "longest_vforks": [each.to_json() for each in self.longest_vforks],
             "lost": dict(self.lost),
             "unwritten": self.unwritten,
             "host_totals": self.host.to_json() if self.host else None,

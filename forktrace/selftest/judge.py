@@ -19,7 +19,7 @@ from forktrace.model import SCHEMA, Fork, Source, Totals, Vma
 from forktrace.selftest.pages import Pages
 
 # Where an event of our own may have been lost; other stages count for the whole host.
-_OUR_STAGES = ("fork_event", "vma_event", "exec_event")
+_OUR_STAGES = ("fork_event", "vma_event", "exec_event", "vfork_event")
 # Bits that make a difference at fork on some kernel; the rule's own come on top.
 _TELLING = frozenset(bit.name for bit in bits.ALL)
 

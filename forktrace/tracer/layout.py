@@ -36,6 +36,7 @@ LOST_STAGES = (
     "fork_event",
     "vma_event",
     "exec_event",
+    "vfork_event",
     "stack_event",
 )
 """``enum lost`` in order: where something can be missed, each counted."""
@@ -61,7 +62,8 @@ SOURCES = ("rule", "return", "branch")
 FORK_EVENT = 1
 VMA_EVENT = 2
 EXEC_EVENT = 3
-STACK_EVENT = 4
+VFORK_EVENT = 4
+STACK_EVENT = 5
 COMM_LEN = 16
 CHOICES = 16
 """How many processes, names or cgroups can be asked for at once."""
@@ -123,6 +125,7 @@ class Config(Structure):
         ("comms", c_uint32),
         ("cgroups", c_uint32),
         ("event_gap_ns", c_uint64),
+        ("vfork_ns", c_uint64),
         ("pid", c_uint32 * CHOICES),
         ("comm", c_char * COMM_LEN * CHOICES),
         ("counting", c_uint32),
@@ -165,13 +168,16 @@ class Child(Structure):
         ("pid", c_uint32),
         ("parent", c_uint32),
         ("wanted", c_uint32),
-        ("vfork", c_uint64),
         ("start_time", c_uint64),
         ("forked_ns", c_uint64),
         ("after_ns", c_uint64),
         ("copy_ns", c_uint64),
         ("page_table_bytes", c_uint64),
         ("comm", c_char * COMM_LEN),
+        ("thread", c_char * COMM_LEN),
+        ("cgroup", c_uint64),
+        ("tid", c_uint32),
+        ("execs", c_uint32),
     )
 
 

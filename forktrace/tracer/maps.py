@@ -42,6 +42,7 @@ from forktrace.tracer.layout import (
     MISSED,
     SOURCES,
     STACK_EVENT,
+    VFORK_EVENT,
     VMA_EVENT,
     Child,
     Layout,
@@ -49,6 +50,7 @@ from forktrace.tracer.layout import (
     VmaEvent,
 )
 from forktrace.tracer.macros import trigger_bits
+from forktrace.vforks import Vfork
 
 WhoCalled = Callable[[int, Sequence[int], bytes], Optional[Stack]]
 """Makes a stack of a process's number, its registers and its memory."""
@@ -240,9 +242,10 @@ class Assembler:
         deliver: Callable[[Fork], None],
         deliver_exec: Callable[[Exec], None],
         in_doubt: Callable[[int], bool] = lambda start_ns: False,
+        deliver_vfork: Callable[[Vfork], None] = lambda vfork: None,
         who_called: WhoCalled | None = None,
     ) -> None:
-        """Hand over each whole fork, and each exec of a forked child.
+        """Hand over each whole fork, each exec of a forked child, and each vfork.
 
         ``who_called`` makes a stack of what was copied of it. ``in_doubt`` tells of a
         fork's start (monotonic, ns) whether copies of it may have been missed wholly.
@@ -254,6 +257,7 @@ class Assembler:
         self._cgroup_path = cgroup_path
         self._deliver = deliver
         self._deliver_exec = deliver_exec
+        self._deliver_vfork = deliver_vfork
         # By thread: when its fork began, and its VMAs so far.
         self._vmas: dict[int, tuple[int, list[Vma]]] = {}
         # By thread: when its fork began, its registers and its memory.
@@ -270,6 +274,9 @@ class Assembler:
             self._deliver_exec(_exec(Child.from_address(address)))
         elif kind == STACK_EVENT:
             self._keep_stack(StackEvent.from_address(address), address)
+        elif kind == VFORK_EVENT:
+            child = Child.from_address(address)
+            self._deliver_vfork(_vfork(child, self._cgroup_path(child.cgroup)))
 
     def _keep(self, event: VmaEvent) -> None:
         """Put a VMA with its fork; an older fork of that thread lost its end."""
@@ -361,6 +368,20 @@ def _exec(child: Child) -> Exec:
         after_ns=child.after_ns,
         copy_ns=child.copy_ns,
         page_table_bytes=child.page_table_bytes,
+    )
+
+
+def _vfork(child: Child, cgroup: str) -> Vfork:
+    return Vfork(
+        time_ns=wall_time_ns(child.forked_ns),
+        pid=child.parent,
+        tid=child.tid,
+        comm=decode_comm(child.comm),
+        thread=decode_comm(child.thread),
+        child_pid=child.pid,
+        cgroup=cgroup,
+        held_ns=child.after_ns,
+        ended="exec" if child.execs else "exit",
     )
 
 

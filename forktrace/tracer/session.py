@@ -27,6 +27,7 @@ from forktrace.tracer.maps import Assembler, Naming, totals_of, unseen_copies, v
 from forktrace.tracer.most import Most
 from forktrace.tracer.opener import OpenerChild
 from forktrace.tracer.witness import Witness, find_witness, require_witness
+from forktrace.vforks import Vfork
 
 DecisionMode = Literal["auto", "observe", "rule"]
 
@@ -40,6 +41,8 @@ class Wanted:
 
     A fork is wanted if it is by one of ``pids``, of ``comms`` and of ``cgroups``; what
     is empty leaves the choice open, and no one may have more than ``CHOICES``.
+    ``vfork_ns`` sends their vforks, too, that held their caller at least so long; with
+    0 none is sent.
     ``events_a_second`` 0 sends all, otherwise a sample of at most so many.
     A cgroup takes in those below it; without ``cgroup_paths`` a fork's cgroup is
     not looked up and is called by its id. ``self_stats`` has the kernel time our own
@@ -51,6 +54,7 @@ class Wanted:
     events: bool = False
     details: bool = False
     events_a_second: int = 0
+    vfork_ns: int = 0
     pids: Sequence[int] = ()
     comms: Sequence[str] = ()
     cgroups: Sequence[str] = ()
@@ -75,11 +79,12 @@ class Session:
         wanted: Wanted | None = None,
         deliver: Callable[[Fork], None] = lambda fork: None,
         deliver_exec: Callable[[Exec], None] = lambda discard: None,
+        deliver_vfork: Callable[[Vfork], None] = lambda vfork: None,
     ) -> None:
         """Compile, load and attach.
 
-        ``poll`` hands each fork to ``deliver``, and to ``deliver_exec`` each child
-        of such a fork that called exec.
+        ``poll`` hands each fork to ``deliver``, to ``deliver_exec`` each child of such
+        a fork that called exec, and to ``deliver_vfork`` each vfork that is over.
         """
         self._wanted = wanted or Wanted()
         self._cgroups = CgroupPaths()
@@ -104,7 +109,7 @@ class Session:
         self._news: list[str] = []
         self._most = Most()
         try:
-            self._start(attach, decision, deliver, deliver_exec)
+            self._start(attach, decision, deliver, deliver_exec, deliver_vfork)
         except BaseException:
             self.close()
             raise
@@ -117,6 +122,7 @@ class Session:
         decision: DecisionMode,
         deliver: Callable[[Fork], None],
         deliver_exec: Callable[[Exec], None],
+        deliver_vfork: Callable[[Vfork], None],
     ) -> None:
         prepared = backend.prepare(attach, self._wanted.ring_bytes)
         self.kernel = prepared.kernel
@@ -141,7 +147,8 @@ class Session:
         self._copies = CopyProbes(
             self._loaded.programs, self._programs, prepared.ways, self._open
         )
-        self._listen(deliver, deliver_exec, Doubt(self._copies.missed))
+        doubt = Doubt(self._copies.missed)
+        self._listen(deliver, deliver_exec, deliver_vfork, doubt)
         self._choose_cgroups()
         self.observe(decision != "rule")
         if self._wanted.self_stats:
@@ -182,6 +189,7 @@ class Session:
         self,
         deliver: Callable[[Fork], None],
         deliver_exec: Callable[[Exec], None],
+        deliver_vfork: Callable[[Vfork], None],
         doubt: Doubt,
     ) -> None:
         if not self._wanted.events:
@@ -194,6 +202,7 @@ class Session:
             lambda fork: deliver(with_left_out(fork, names)) if ours else deliver(fork),
             deliver_exec,
             doubt.about,
+            deliver_vfork,
             self._callers.stack if self._callers else None,
         )
         self._ring = libbpf.RingBuffer(self._fd("events"), assembler.receive)
@@ -415,6 +424,7 @@ class Session:
             comms=len(wanted.comms),
             cgroups=len(self._folders),
             event_gap_ns=_gap_ns(wanted.events_a_second),
+            vfork_ns=wanted.vfork_ns,
             counting=self._counting,
             way=WAYS.index(self.attached),
             parts=self._divided,

@@ -18,6 +18,7 @@ from forktrace.model import (
 )
 from forktrace.stacks.frames import Frame, Stack
 from forktrace.text import printable
+from forktrace.vforks import Vfork
 from forktrace.views import parts
 from forktrace.views.units import duration, size
 
@@ -32,18 +33,31 @@ duplicating VMAs, copying their page tables, and all that is before and after.""
 def fork_line(fork: Fork) -> str:
     """Return a fork in one line, under ``HEADER``; VMAS is copied/all."""
     counts = fork.vmas
-    moment = datetime.fromtimestamp(fork.time_ns // 10**9, timezone.utc).astimezone()
-    clock = f"{moment:%H:%M:%S}.{fork.time_ns // 10**6 % 1000:03d}"
     child = str(fork.child_pid) if fork.outcome == "ok" else fork.errno or "?"
     copied = f"{counts.copy}/{counts.every}"
     lock, dup, rest = _other_times(fork.parts)
     return (
-        f"{clock:<12} {printable(fork.comm):<15} {fork.pid:>7} {child:>7} "
+        f"{_clock(fork.time_ns):<12} {printable(fork.comm):<15} {fork.pid:>7} "
+        f"{child:>7} "
         f"{duration(fork.duration_ns):>8} {lock:>8} {dup:>8} "
         f"{duration(fork.copy_ns):>8} {rest:>8} "
         f"{size(fork.page_table_bytes):>8} {copied:>11}  {_causes(fork.triggers)}"
         f"{in_thread(fork)}{without_cpu(fork)}"
     ).rstrip()
+
+
+def vfork_line(vfork: Vfork) -> str:
+    """Return a vfork in one line, under ``HEADER``."""
+    return (
+        f"{_clock(vfork.time_ns):<12} {printable(vfork.comm):<15} {vfork.pid:>7} "
+        f"{vfork.child_pid:>7} vfork held its caller for {duration(vfork.held_ns)}, "
+        f"until {vfork.ended}{in_thread(vfork)}"
+    )
+
+
+def _clock(time_ns: int) -> str:
+    moment = datetime.fromtimestamp(time_ns // 10**9, timezone.utc).astimezone()
+    return f"{moment:%H:%M:%S}.{time_ns // 10**6 % 1000:03d}"
 
 
 def _other_times(parts: Parts | None) -> tuple[str, str, str]:
@@ -62,7 +76,7 @@ def without_cpu(what: Fork | Vma) -> str:
     return f" (no CPU for {duration(what.run_delay_ns)} of it)"
 
 
-def in_thread(fork: Fork) -> str:
+def in_thread(fork: Fork | Vfork) -> str:
     """Name the thread that called, where it is not called as its process is."""
     named = fork.thread and fork.thread != fork.comm
     return f" (thread {printable(fork.thread)})" if named else ""

@@ -12,7 +12,7 @@ from forktrace.report.names import ANONYMOUS, NOT_KNOWN, OTHER
 from forktrace.report.spread import TEXT_EDGES, Bin, Spread
 from forktrace.report.study import CUT_OFF, QUANTILES, Dear, Group, Study
 from forktrace.text import named, printable
-from forktrace.views import callers, parts
+from forktrace.views import callers, parts, vforks
 from forktrace.views.lines import (
     counts_words,
     in_thread,
@@ -232,10 +232,13 @@ def _failures(study: Study) -> list[str]:
 
 
 def _vforks(study: Study, width: int) -> list[str]:
-    vforks = study.host.vforks if study.host else Vforks()
-    if not vforks.calls:
-        return []
-    return ["", *_wrapped(f"On the host: {vfork_words(vforks)}", width)]
+    every = study.host.vforks if study.host else Vforks()
+    said = []
+    if every.calls:
+        said += ["", *_wrapped(f"On the host: {vfork_words(every)}", width)]
+    if study.vforks:
+        said += ["", *_wrapped(f"{vforks.recorded_words(study)}:", width)]
+    return said + vforks.longest(study)
 
 
 def _costliest(study: Study, width: int) -> list[str]:

@@ -13,8 +13,10 @@ from forktrace.views.html.tables import (
     group_table,
     part_table,
     trigger_table,
+    vfork_table,
 )
 from forktrace.views.lines import missing_stacks
+from forktrace.views.vforks import recorded_words
 
 _WHAT_TRIGGERS = (
     "A trigger is the flag, or flags joined by +, that made the kernel copy a VMA; "
@@ -32,9 +34,9 @@ _FAILED = "A fork that fails may cost as much as one that works."
 
 
 def sections(study: Study) -> str:
-    """Return all of them; without forks there is nothing to show."""
+    """Return all of them; without forks there is little to show."""
     if not study.forks:
-        return ""
+        return _vforks(study)
     parts = [_timeline(study)]
     lengths = _section(
         "How long forks took",
@@ -67,6 +69,7 @@ def sections(study: Study) -> str:
     if study.failures:
         parts.append(_section("Forks that failed", _FAILED, failure_table(study)))
     parts += [
+        _vforks(study),
         _section("Processes", _WASTE, group_table("process", study.processes)),
         _section("Cgroups", "", group_table("cgroup", study.cgroups)),
         _section(
@@ -76,6 +79,13 @@ def sections(study: Study) -> str:
         ),
     ]
     return "".join(parts)
+
+
+def _vforks(study: Study) -> str:
+    if not study.vforks:
+        return ""
+    said = f"{recorded_words(study)}. They copy nothing, and stop the caller instead."
+    return _section("Callers that vfork held", said, vfork_table(study))
 
 
 def _timeline(study: Study) -> str:

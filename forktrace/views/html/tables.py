@@ -9,8 +9,9 @@ from forktrace.bits import ANON_VMA
 from forktrace.model import TriggerCost
 from forktrace.report.study import Group, Study
 from forktrace.text import printable
-from forktrace.views import palette
+from forktrace.views import palette, vforks
 from forktrace.views import report as text
+from forktrace.views.lines import in_thread
 from forktrace.views.parts import WORDS
 from forktrace.views.units import duration, size
 
@@ -118,6 +119,28 @@ def failure_table(study: Study) -> str:
                 *(f"{each.forks:,}", duration(each.duration_ns)),
             ]
             for each in study.failures[:_ROWS]
+        ),
+    )
+
+
+def vfork_table(study: Study) -> str:
+    """Return the calls of vfork that held their callers longest."""
+    heads = (
+        *(("held for", "number"), ("at (UTC)", ""), ("process", ""), ("child", "")),
+        *(("until", ""), ("cgroup", "mapping")),
+    )
+    return table(
+        heads,
+        (
+            [
+                duration(each.held_ns),
+                vforks.clock(each),
+                escape(f"{printable(each.comm)}[{each.pid}]{in_thread(each)}"),
+                str(each.child_pid),
+                each.ended,
+                escape(printable(each.cgroup)),
+            ]
+            for each in study.longest_vforks
         ),
     )
 

@@ -64,6 +64,13 @@ def test_large_private_memory_may_be_kept_from_the_child() -> None:
     assert "if the child" in found.condition
 
 
+def test_nobody_is_told_that_it_forks_where_it_may_only_vfork() -> None:
+    """/proc does not tell: the advice holds for either."""
+    found = only("posix_spawn", process(ANON))
+    assert found.condition.startswith("if it calls fork()")
+    assert "/proc does not tell" in found.reason
+
+
 def test_stack_and_heap_are_the_childs_too() -> None:
     heap = vma(0, leaves=64, anonymous=MIB, name="[heap]")
     assert actions(process(heap)) == ["posix_spawn"]

@@ -28,6 +28,7 @@ from tests.unit.recording.samples import (
     PROGRESS,
     STACK,
     SUMMARY,
+    VFORK,
     fork,
     write,
 )
@@ -51,6 +52,7 @@ SHAPES = {
     "frames": "Frame",
     "callers": "Caller",
     "called": "Caller",
+    "longest_vforks": "Vfork",
 }
 """What an object or a list of objects under a key is, where it is called by its key."""
 
@@ -91,7 +93,9 @@ def objects(
     """Return one of each that stands alone, and of each that is called by no key."""
     detailed = replace(DETAILED, parts=Parts(1, 2, 3, 4, 5), stack=STACK)
     failed = replace(fork(1), outcome="failed", errno="ENOMEM")
-    study = read(write(tmp_path / "r", [detailed, failed], execs=[EXEC])).to_json()
+    study = read(
+        write(tmp_path / "r", [detailed, failed], execs=[EXEC, VFORK])
+    ).to_json()
     for group in (*study["processes"], *study["cgroups"]):
         group.pop("comm", group.pop("cgroup", None))
     for costliest in study["costliest"]:
@@ -109,6 +113,7 @@ def objects(
     return [
         ("Fork", printed(capsys, SHOW_JSON.fork, detailed, {})),
         ("Exec", printed(capsys, SHOW_JSON.discard, EXEC)),
+        ("Vfork", printed(capsys, SHOW_JSON.vfork, VFORK)),
         ("End", printed(capsys, SHOW_JSON.end, samples.totals())),
         ("Top", top),
         ("Top process", top["processes"][0]),

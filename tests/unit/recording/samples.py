@@ -25,6 +25,7 @@ from forktrace.recording.records import (
 )
 from forktrace.recording.writer import Writer
 from forktrace.stacks.frames import Frame, Stack
+from forktrace.vforks import Vfork
 
 BEGAN = 1_795_521_600_000_000_000
 MS = 1_000_000
@@ -107,13 +108,16 @@ STACK = Stack(
 )
 MAPPINGS = Mappings(42, {0x1000: "[heap]"})
 EXEC = Exec(1000, 42, "redis-server", 5 * MS, 9 * MS, 8192)
+VFORK = Vfork(
+    BEGAN + 50 * MS, 70, 71, "spawner", "worker", 72, "/jobs", 250 * MS, "exec"
+)
 
 
 def write(
     path: Path,
     forks: Iterable[Fork] = (DETAILED,),
     *,
-    execs: Iterable[Exec] = (EXEC,),
+    execs: Iterable[Exec | Vfork] = (EXEC,),
     ended: bool = True,
     header: Header = HEADER,
 ) -> Path:
@@ -127,6 +131,7 @@ def write(
         writer.add({"type": "fork", **each.to_json()}, forks=1)
         writer.flush()
     for discard in execs:
+        # A vfork says itself what it is.
         writer.add({"type": "exec", **discard.to_json()})
     writer.add(PROGRESS.to_json())
     writer.flush()

@@ -18,12 +18,14 @@ from forktrace.tracer.layout import (
     FORK_EVENT,
     LOST_STAGES,
     SOURCES,
+    VFORK_EVENT,
     VMA_EVENT,
     Child,
     Layout,
     VmaEvent,
 )
 from forktrace.tracer.maps import Assembler, Naming, errno_name, totals_of
+from forktrace.vforks import Vfork
 
 RULE = Rule({10: "dst", 11: "dst", 28: "dst"}, "code")
 LAYOUT = Layout(len(RULE.bits))
@@ -181,6 +183,26 @@ def test_a_childs_exec_is_told_with_what_it_threw_away() -> None:
     assembler = Assembler(LAYOUT, NAMING, str, lambda _: None, told.append)
     assembler.receive(ctypes.addressof(child), ctypes.sizeof(child))
     assert told == [Exec(9, 5, "sh", 70, 3, 4096)]
+
+
+@pytest.mark.parametrize(("execs", "ended"), [(1, "exec"), (0, "exit")])
+def test_a_vfork_is_told_with_how_long_it_held_its_caller(
+    execs: int, ended: str
+) -> None:
+    child = Child(
+        type=VFORK_EVENT, pid=9, parent=5, tid=6, after_ns=70, cgroup=3, execs=execs
+    )
+    child.comm, child.thread = b"sh", b"worker"
+    told: list[Vfork] = []
+    assembler = Assembler(
+        *(LAYOUT, NAMING, lambda number: f"/{number}", lambda _: None, lambda _: None),
+        deliver_vfork=told.append,
+    )
+    assembler.receive(ctypes.addressof(child), ctypes.sizeof(child))
+    (vfork,) = told
+    assert (vfork.pid, vfork.tid, vfork.child_pid) == (5, 6, 9)
+    assert (vfork.comm, vfork.thread, vfork.cgroup) == ("sh", "worker", "/3")
+    assert (vfork.held_ns, vfork.ended) == (70, ended)
 
 
 def test_totals_show_every_single_bit_from_the_start() -> None:

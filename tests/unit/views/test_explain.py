@@ -91,7 +91,7 @@ def test_guards_are_held_against_what_is_copied_for_them() -> None:
 def test_advice_says_when_and_how_much() -> None:
     said = text(lines(answer()))
     assert "What to do: 1. Take the guard pages out" in said
-    assert "if the child only calls exec: saves 1.59 MiB and 2 VMAs." in said
+    assert "that only calls exec: saves 1.59 MiB and 2 VMAs." in said
 
 
 def test_time_is_told_only_if_measured() -> None:
