@@ -245,7 +245,7 @@ def _follow(
                 recorder.end("duration")
                 break
             session.poll(int(min(_POLL_MS, left * 1000 + 1)))
-            progress.show(writer.forks, writer.size)
+            progress.show(writer.forks, size(writer.size))
             warn(session)
             if not writer.due:
                 continue

@@ -1,4 +1,4 @@
-"""How a recording is coming along: one line of a terminal, kept up to date in place."""
+"""How writing or reading a recording is coming along: one line of a terminal, kept up to date in place."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TextIO
 
 from forktrace.views.terminal import can_take_over
-from forktrace.views.units import size
 
 _SECONDS = 0.5
 
@@ -24,14 +23,14 @@ class ProgressLine:
         self._began = clock()
         self._shown_at = float("-inf")
 
-    def show(self, forks: int, written: int) -> None:
-        """Show how far it is, at most twice a second."""
+    def show(self, forks: int, far: str) -> None:
+        """Show how far it is in forks and in other words, at most twice a second."""
         now = self._clock()
         if self._stream is None or now - self._shown_at < _SECONDS:
             return
         self._shown_at = now
         seconds = f"{int(now - self._began)} s"
-        self._write(f"{seconds}, {forks:,} forks, {size(written)}")
+        self._write(f"{seconds}, {forks:,} forks, {far}")
 
     def clear(self) -> None:
         """Leave an empty line for what comes."""

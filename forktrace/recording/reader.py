@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -92,6 +93,12 @@ class Recording:
             return Header.from_json(record)
         except DAMAGE as error:
             raise self._damaged(error) from error
+
+    @property
+    def share_read(self) -> float:
+        """How much of the file was read: 0 to 1; 0 where it has no size, as a pipe."""
+        size = os.fstat(self._file.fileno()).st_size
+        return self._file.tell() / size if size else 0.0
 
     def records(self) -> Iterator[Record]:
         """Yield what was recorded, once; a kind of line unknown to us is left out."""

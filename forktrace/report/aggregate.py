@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from forktrace.model import Exec, ExecDiscards, Fork, TriggerCost, VmaCounts
 from forktrace.recording.costliest import TOP
@@ -27,6 +27,7 @@ _MOST_COUNTED = 200_000
 _ALL_POINTS = 4_000
 _LONGEST_POINTS = 500
 _MOST_SHARES = 20_000
+_TELL_EACH = 1_000
 
 
 @dataclass
@@ -201,11 +202,16 @@ class Aggregator:
         self._told: tuple[int, Mapping[int, str]] = (0, {})
         self._names = MappingNames()
 
-    def study(self) -> Study:
-        """Read all of it; raises ForktraceError where it is damaged."""
+    def study(self, tell: Callable[[int], None] = lambda forks: None) -> Study:
+        """Read all of it; raises ForktraceError where it is damaged.
+
+        ``tell`` is told now and then how many forks were read.
+        """
         for record in self._recording.records():
             if isinstance(record, Fork):
                 self._add(record)
+                if not self._durations.count % _TELL_EACH:
+                    tell(self._durations.count)
             elif isinstance(record, Exec):
                 _add(self._execs, 1, record.copy_ns, record.page_table_bytes)
                 self._processes.of(record.comm).add_exec(record)
@@ -236,7 +242,11 @@ class Aggregator:
             for name, ns in vars(fork.parts).items():
                 self._parts[name] += ns
         self._tables += fork.page_table_bytes
-        _add(self._vmas, *astuple(fork.vmas))
+        vmas = fork.vmas
+        _add(
+            self._vmas,
+            *(vmas.copy, vmas.skip, vmas.dontcopy, vmas.wipeonfork, vmas.unknown),
+        )
         for cost in fork.triggers:
             self._add_trigger(cost)
         self._processes.of(fork.comm).add(fork, place)

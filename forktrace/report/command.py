@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from forktrace.errors import ForktraceError, UsageError
+from forktrace.recording.progress import ProgressLine
 from forktrace.recording.reader import Recording
 from forktrace.report.aggregate import Aggregator
 from forktrace.report.study import CUT_OFF, Study
@@ -51,8 +52,14 @@ def _missing(path: Path, study: Study) -> Iterator[str]:
 
 def read(path: Path) -> Study:
     """Return the study of a recording; raises ForktraceError."""
+    progress = ProgressLine(sys.stderr)
     with Recording(path) as recording:
-        return Aggregator(recording).study()
+        try:
+            return Aggregator(recording).study(
+                lambda forks: progress.show(forks, f"{recording.share_read:.0%} read")
+            )
+        finally:
+            progress.clear()
 
 
 def _width() -> int:

@@ -30,7 +30,7 @@ def test_on_a_terminal_it_stays_in_one_line(monkeypatch: pytest.MonkeyPatch) -> 
     progress = ProgressLine(stream, clock)
     for tenth in range(0, 21):
         clock.now = tenth / 10
-        progress.show(1000 + tenth, 2048)
+        progress.show(1000 + tenth, "2 KiB")
     progress.clear()
     shown = stream.getvalue()
     assert "\n" not in shown
@@ -48,6 +48,6 @@ def test_elsewhere_nothing_is_written(
     monkeypatch.setenv("TERM", term)
     for stream in (io.StringIO(), Terminal()):
         progress = ProgressLine(stream, Clock())
-        progress.show(1, 1)
+        progress.show(1, "1 B")
         progress.clear()
         assert stream.getvalue() == ""
