@@ -15,6 +15,8 @@ from forktrace.options import (
     Attach,
     AttachOption,
     CgroupsOption,
+    Color,
+    ColorOption,
     CommsOption,
     CountOption,
     DebugOption,
@@ -111,6 +113,7 @@ def run(
     attach: AttachOption = Attach.auto,
     decision: DecisionOption = Decision.auto,
     self_stats: SelfStatsOption = False,
+    color: ColorOption = Color.auto,
     debug: DebugOption = False,
 ) -> None:
     """Serve metrics of every fork on this host, until Ctrl-C."""
@@ -150,6 +153,7 @@ def trace(
     attach: AttachOption = Attach.auto,
     decision: DecisionOption = Decision.auto,
     self_stats: SelfStatsOption = False,
+    color: ColorOption = Color.auto,
     debug: DebugOption = False,
 ) -> None:
     """Print one line for each fork as it happens."""
@@ -202,6 +206,7 @@ def top(
     attach: AttachOption = Attach.auto,
     decision: DecisionOption = Decision.auto,
     self_stats: SelfStatsOption = False,
+    color: ColorOption = Color.auto,
     debug: DebugOption = False,
 ) -> None:
     """Show live who forks, how long it takes, and why."""
@@ -254,6 +259,7 @@ def record(
     attach: AttachOption = Attach.auto,
     decision: DecisionOption = Decision.auto,
     self_stats: SelfStatsOption = False,
+    color: ColorOption = Color.auto,
     debug: DebugOption = False,
 ) -> None:
     """Record every fork in a file, for forktrace report."""
@@ -298,6 +304,7 @@ def report(
         Optional[Path],
         typer.Option(metavar="OUT", help="Write a page with plots, in one file."),
     ] = None,
+    color: ColorOption = Color.auto,
     debug: DebugOption = False,
 ) -> None:
     """Show what a recording holds; works anywhere, without root."""
@@ -333,6 +340,7 @@ def explain(
         int, typer.Option(min=1, help="Show so many processes with --all.")
     ] = 20,
     as_json: JsonOption = False,
+    color: ColorOption = Color.auto,
     debug: DebugOption = False,
 ) -> None:
     """Tell from /proc what a fork of a process would copy, and what to do about it."""
@@ -363,6 +371,7 @@ def selftest(
     as_json: JsonOption = False,
     attach: AttachOption = Attach.auto,
     decision: DecisionOption = Decision.auto,
+    color: ColorOption = Color.auto,
     debug: DebugOption = False,
 ) -> None:
     """Check on VMAs of every kind that what is recorded is what this kernel does."""

@@ -10,6 +10,7 @@ from typing import Annotated, Optional, TypeVar
 import typer
 
 from forktrace.tracer.layout import CHOICES
+from forktrace.views.colour import choose
 
 # include/linux/threads.h: PID_MAX_LIMIT
 MAX_PID = 4 * 1024 * 1024
@@ -48,6 +49,14 @@ class LogFormat(str, Enum):
     text = "text"
     logfmt = "logfmt"
     json = "json"
+
+
+class Color(str, Enum):
+    """When what is printed has colours."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
 
 
 class Sort(str, Enum):
@@ -92,6 +101,13 @@ SelfStatsOption = Annotated[
 ]
 DebugOption = Annotated[
     bool, typer.Option("--debug", help="Show compiler and verifier logs of a failure.")
+]
+ColorOption = Annotated[
+    Color,
+    typer.Option(
+        callback=lambda value: choose(value.value),
+        help="auto: on a terminal, unless NO_COLOR is set, or where FORCE_COLOR is.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 StacksOption = Annotated[

@@ -1,4 +1,4 @@
-"""How writing or reading a recording is coming along: one line of a terminal, kept up to date in place."""
+"""How a recording is coming along, or reading it: one line, kept up to date in place."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Literal, TextIO
 
 _BOLD, _RED, _GREEN, _YELLOW, _CYAN = "1", "31", "32", "33", "36"
 
@@ -29,10 +29,28 @@ _STYLES = (
 )
 
 
+When = Literal["auto", "always", "never"]
+_chosen: list[When] = ["auto"]
+
+
+def choose(when: When) -> When:
+    """Say when there are colours, for this whole process."""
+    _chosen[0] = when
+    return when
+
+
 def wanted(stream: TextIO) -> bool:
-    """Tell whether ``stream`` is a terminal with colours; NO_COLOR turns them off."""
+    """Tell whether to write colours to ``stream``.
+
+    Unless it was chosen: NO_COLOR says no, FORCE_COLOR yes, and then a terminal that
+    has them does.
+    """
+    if _chosen[0] != "auto":
+        return _chosen[0] == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
     dumb = os.environ.get("TERM", "dumb") in ("", "dumb")
-    return stream.isatty() and not dumb and not os.environ.get("NO_COLOR")
+    return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and not dumb)
 
 
 def coloured(line: str) -> str:

@@ -162,6 +162,10 @@ def counts_words(counts: VmaCounts) -> str:
 
 def summary_of_some(what: str, some: Sums, totals: Totals) -> list[str]:
     """Return what the forks that were ``what`` did, and what all of the host did."""
+    if not some.forks:
+        every = _forks(sum(totals.forks.values()))
+        none = f"No fork was {what}: none of the {every} on the host matched."
+        return [none, *summary(totals)]
     return [
         f"{some.forks} forks {what} ({some.failed} failed): they took "
         f"{duration(some.duration_ns)}, of which {duration(some.copy_ns)} in "

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from forktrace.views.colour import coloured, print_lines
+from forktrace.views.colour import When, choose, coloured, print_lines, wanted
 from forktrace.views.lines import HEADER
 from forktrace.views.top import HEADER as TOP_HEADER
 
@@ -48,11 +48,32 @@ def test_a_pipe_gets_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "What to do:\n"
 
 
+def test_somebody_may_want_them_in_a_pipe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    print_lines(["What to do:"])
+    assert capsys.readouterr().out == "\x1b[1mWhat to do:\x1b[0m\n"
+
+
+@pytest.mark.parametrize(("when", "coloured"), [("always", True), ("never", False)])
+def test_what_was_chosen_counts_more_than_the_environment(
+    monkeypatch: pytest.MonkeyPatch, when: When, coloured: bool
+) -> None:
+    monkeypatch.setenv("NO_COLOR" if coloured else "FORCE_COLOR", "1")
+    choose(when)
+    try:
+        assert wanted(sys.stdout) is coloured
+    finally:
+        choose("auto")
+
+
 _EXPLAIN = """
 import os, sys
 from forktrace.__main__ import main
 for values in sys.argv[2:]:
-    for name in ("TERM", "NO_COLOR"):
+    for name in ("TERM", "NO_COLOR", "FORCE_COLOR"):
         os.environ.pop(name, None)
     os.environ.update(value.split("=") for value in values.split())
     try:

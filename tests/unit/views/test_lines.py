@@ -8,13 +8,14 @@ from forktrace.model import (
     Fork,
     Histogram,
     Parts,
+    Sums,
     Totals,
     TriggerCost,
     Vforks,
     Vma,
     VmaCounts,
 )
-from forktrace.views.lines import HEADER, fork_line, summary, vma_line
+from forktrace.views.lines import HEADER, fork_line, summary, summary_of_some, vma_line
 
 FORK = Fork(
     time_ns=1_700_000_000_123_456_789,
@@ -111,3 +112,17 @@ def test_the_summary_names_triggers_and_every_loss() -> None:
     )
     assert text.index("anon_vma") < text.index("maybe_guard")
     assert text.endswith("Lost: 3 at fork_event.")
+
+
+def test_forks_that_match_nothing_are_said_to() -> None:
+    empty = Histogram((1,), (0, 0), 0)
+    totals = Totals(
+        forks={"ok": 2, "failed": 1},
+        vmas=VmaCounts(),
+        triggers=(),
+        fork_duration=empty,
+        copy_duration=empty,
+        lost={},
+    )
+    said = summary_of_some("shown", Sums(), totals)
+    assert said[0] == "No fork was shown: none of the 3 forks on the host matched."
