@@ -1,4 +1,4 @@
-"""How a recording is coming along, or reading it: one line, kept up to date in place."""
+"""How a recording, or reading one, is coming along: one line, kept up to date."""
 
 from __future__ import annotations
 
