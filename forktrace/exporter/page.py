@@ -13,6 +13,7 @@ from forktrace import __version__
 from forktrace.fields import rfc3339
 from forktrace.model import Fork, KernelInfo, Totals, TriggerCost
 from forktrace.text import encodable
+from forktrace.views.units import duration, size
 
 REFRESH_SECONDS = 5
 LATEST_FORKS = 20
@@ -122,13 +123,13 @@ def _figures(totals: Totals) -> str:
         ("VMAs copied", _count(vmas.copy), f"{_count(vmas.skip)} skipped"),
         (
             "Time in fork",
-            _duration(totals.fork_duration.sum_ns),
-            f"{_duration(totals.copy_duration.sum_ns)} copying",
+            duration(totals.fork_duration.sum_ns),
+            f"{duration(totals.copy_duration.sum_ns)} copying",
         ),
         (
             "Page tables",
-            _size(tables),
-            f"{_size(discards.page_table_bytes)} lost to exec",
+            size(tables),
+            f"{size(discards.page_table_bytes)} lost to exec",
         ),
         ("Rule checked", _count(checks), _alarm(disagree, "disagree")),
         ("Lost", _count(sum(totals.lost.values())), _losses(totals.lost)),
@@ -160,9 +161,9 @@ def _triggers(costs: Sequence[TriggerCost]) -> str:
             f"<code>{_text(cost.trigger)}</code>",
             "yes" if cost.anon_vma else "no",
             _count(cost.vmas),
-            _duration(cost.copy_ns),
+            duration(cost.copy_ns),
             f'<meter max="{most}" value="{cost.copy_ns}"></meter>',
-            _size(cost.page_table_bytes),
+            size(cost.page_table_bytes),
         )
         for cost in sorted(copied, key=lambda cost: cost.copy_ns, reverse=True)
     ]
@@ -179,9 +180,9 @@ def _forks(forks: Sequence[Fork]) -> str:
             _text(fork.comm),
             str(fork.pid),
             _child(fork),
-            _duration(fork.duration_ns),
-            _duration(fork.copy_ns),
-            _size(fork.page_table_bytes),
+            duration(fork.duration_ns),
+            duration(fork.copy_ns),
+            size(fork.page_table_bytes),
             f"{_count(fork.vmas.copy)} of {_count(_all_vmas(fork))}",
             ", ".join(f"<code>{_text(cost.trigger)}</code>" for cost in fork.triggers),
         )
@@ -231,21 +232,3 @@ def _text(text: str) -> str:
 
 def _count(count: int) -> str:
     return f"{count:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-
-
-def _duration(nanoseconds: int) -> str:
-    for unit, size in (("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000)):
-        if nanoseconds >= 1000 * size:
-            return f"{_count(nanoseconds // size)} {unit}"
-        if nanoseconds >= size:
-            return f"{nanoseconds / size:.3g} {unit}"
-    return f"{nanoseconds} ns"
-
-
-def _size(size: int) -> str:
-    for unit, bytes_each in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size >= 1000 * bytes_each:
-            return f"{_count(size // bytes_each)} {unit}"
-        if size >= bytes_each:
-            return f"{size / bytes_each:.3g} {unit}"
-    return f"{size} B"

@@ -14,7 +14,8 @@ from bisect import bisect_right
 from pathlib import Path
 
 _MOST_BYTES = 64 << 20
-_LINE = re.compile(rb"^([0-9a-f]{1,16}) ([0-9a-f]{1,16}) (\S.*?)\s*$", re.MULTILINE)
+_NUMBER = rb"(?:0x)?([0-9a-f]{1,16})"
+_LINE = re.compile(rb"^%b %b (\S.*?)\s*$" % (_NUMBER, _NUMBER), re.MULTILINE)
 
 
 class PerfMap:

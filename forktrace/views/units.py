@@ -4,22 +4,21 @@ from __future__ import annotations
 
 
 def duration(nanoseconds: float) -> str:
-    """Return ``850 ns``, ``12.3 us``, ``4.56 ms`` or ``7.89 s``."""
-    for limit, divisor, unit in (
-        (1e3, 1, "ns"),
-        (1e6, 1e3, "us"),
-        (1e9, 1e6, "ms"),
-    ):
-        if nanoseconds < limit:
-            return f"{_digits(nanoseconds / divisor)} {unit}"
-    return f"{_digits(nanoseconds / 1e9)} s"
+    """Return ``850 ns``, ``12.3 µs``, ``4.56 ms``, ``7.89 s`` or ``1,234 s``."""
+    value = nanoseconds
+    for unit in ("ns", "µs", "ms"):
+        # What would be rounded to a thousand is one of the next unit.
+        if round(value) < 1000:
+            return f"{_digits(value)} {unit}"
+        value /= 1000
+    return f"{_digits(value)} s"
 
 
 def size(count: float) -> str:
     """Return ``0 B``, ``84 KiB``, ``1.25 MiB``: powers of 1024."""
     value = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
+        if round(value) < 1024:
             return f"{_digits(value)} {unit}"
         value /= 1024
     return f"{_digits(value)} TiB"
@@ -28,6 +27,7 @@ def size(count: float) -> str:
 def _digits(value: float) -> str:
     """Return three significant digits, and no zeros behind a whole number."""
     if value == int(value):
-        return str(int(value))
-    places = 2 if value < 10 else 1 if value < 100 else 0
-    return f"{value:.{places}f}"
+        return f"{int(value):,}"
+    # As rounded: 9.996 has one digit less behind the point than 9.99.
+    places = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:,.{places}f}"

@@ -14,7 +14,7 @@ from forktrace.errors import Unsupported
 from forktrace.stacks.frames import Frame
 from forktrace.tracer.session import Wanted
 from tests.live.guest.forks import Forks, fork_once
-from tests.live.guest.programs import PATIENCE
+from tests.live.guest.programs import PATIENCE, wait_until
 
 COMPILER = shutil.which("gcc")
 SHELL_C = """
@@ -44,6 +44,7 @@ __attribute__((noinline)) int save_snapshot(void)
 }
 """
 MAIN_C = """
+#include <stdio.h>
 int run_script(const char *);
 int save_snapshot(void);
 __attribute__((noinline)) static int serve(void)
@@ -52,7 +53,10 @@ __attribute__((noinline)) static int serve(void)
 }
 int main(void)
 {
-    return serve() == 0;
+    int failed = serve() == 0;
+    while (getchar() != EOF)
+        ;
+    return failed;
 }
 """
 # No frame pointers, which is what distributions build with.
@@ -84,7 +88,7 @@ JAVA_FLAGS = (
 )
 
 PERF_PY = """
-import os
+import os, sys
 def write_dump():
     if not os.fork():
         os._exit(0)
@@ -92,6 +96,7 @@ def write_dump():
 def on_timer():
     write_dump()
 on_timer()
+sys.stdin.read()
 """
 
 
@@ -106,14 +111,16 @@ def forks() -> Iterator[Forks]:
 
 
 def run(forks: Forks, *command: str | Path) -> list[Sequence[Frame]]:
-    """Run a program; return who called each fork of it."""
-    process = subprocess.Popen(command)
-    while process.poll() is None:
-        # Names are looked up while the program is there.
-        forks.session.poll(20)
-    assert process.wait(PATIENCE) == 0
+    """Run a program that ends when its stdin does; return who called each fork of it.
+
+    Names are looked up while the program is there.
+    """
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        wait_until(lambda: bool(forks.of(process.pid)))
     found = forks.of(process.pid)
-    assert all(fork.stack and not fork.stack.cut for fork in found)
+    assert process.returncode == 0
+    assert all(fork.stack for fork in found)
+    assert not any(fork.stack.cut for fork in found if fork.stack)
     return [fork.stack.frames for fork in found if fork.stack]
 
 
@@ -160,7 +167,7 @@ def test_of_two_libraries_the_one_that_forks_is_named(
 
 
 def test_a_shell_shows_the_way_from_main_to_fork(forks: Forks) -> None:
-    (frames,) = run(forks, "bash", "-c", "(exit 0); exit 0")
+    (frames,) = run(forks, "bash", "-c", "(exit 0); ! read")
     found = names(frames)
     assert "main" in found
     assert "execute_command_internal" in found
@@ -177,7 +184,7 @@ def test_a_program_in_another_root_is_read_there(forks: Forks, tmp_path: Path) -
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
     (tmp_path / shell.lstrip("/")).rename(tmp_path / "inside")
-    (frames,) = run(forks, "chroot", tmp_path, "/inside", "-c", "(exit 0); exit 0")
+    (frames,) = run(forks, "chroot", tmp_path, "/inside", "-c", "(exit 0); ! read")
     assert ("main", "/inside") in [(frame.function, frame.module) for frame in frames]
 
 

@@ -17,7 +17,7 @@ def test_triggers_stand_with_their_cost() -> None:
     table = next(sections(measured())).lines
     assert [line.split() for line in table[1:]] == [
         ["anon_vma", "yes", "40", "80", "ms", "1", "MiB"],
-        ["mixedmap", "no", "2", "4", "us", "0", "B"],
+        ["mixedmap", "no", "2", "4", "µs", "0", "B"],
     ]
 
 

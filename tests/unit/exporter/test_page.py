@@ -43,8 +43,8 @@ def test_it_tells_the_rule_of_this_kernel_and_where_it_was_read() -> None:
 
 def test_it_tells_the_totals_by_trigger() -> None:
     words = re.sub(r"\s+", " ", Text(page()).words)
-    assert "pfnmap+mixedmap no 92 1.5 s 8 KiB" in words
-    assert "anon_vma yes 713 2.5 s 3.91 MiB" in words
+    assert "pfnmap+mixedmap no 92 1.50 s 8 KiB" in words
+    assert "anon_vma yes 713 2.50 s 3.91 MiB" in words
 
 
 def test_it_tells_the_latest_forks() -> None:

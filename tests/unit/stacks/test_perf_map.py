@@ -12,7 +12,7 @@ from forktrace.stacks.perf_map import PerfMap
 OURS = frozenset({os.getuid()})
 TEXT = """\
 7f0000001000 40 py::main:/srv/app.py
-7f0000001040 20 LFoo;::bar(int, Object)
+0x00007f0000001040 0x0000000000000020 LFoo;::bar(int, Object)
 no line of a map
 7f0000002000 10 older
 7f0000002000 8 newer

@@ -84,7 +84,7 @@ def test_a_vma_says_why_it_was_copied_and_what_else_would_have() -> None:
     )  # fmt: skip
     line = vma_line(vma)
     assert "1000-2000 copy" in line
-    assert "1.50 us" in line
+    assert "1.50 µs" in line
     assert "maybe_guard anon_vma" in line
     assert line.endswith("0x800 maybe_guard")
     assert vma_line(vma, "/lib/\x1b[2Jx.so").endswith("  /lib/\\x1b[2Jx.so")

@@ -43,5 +43,5 @@ def test_plotly_gets_no_markup_from_names(
 
 def test_an_axis_of_lengths_has_units() -> None:
     axis = length_axis([log_ns(1_000), log_ns(100_000)], "length")
-    assert axis["ticktext"][:3] == ["1 us", "3 us", "10 us"]
+    assert axis["ticktext"][:3] == ["1 µs", "3 µs", "10 µs"]
     assert length_axis([], "length")["tickvals"]
