@@ -148,7 +148,8 @@ struct stack_event {
 	u32 type; /* STACK_EVENT */
 	u32 tid;
 	u64 fork_start_ns;
-	u64 size; /* bytes of stack that could be read */
+	u32 pid;
+	u32 size; /* bytes of stack that could be read */
 	u64 registers[REGISTERS];
 	u8 stack[STACK_PIECES * STACK_PIECE];
 };
@@ -696,6 +697,7 @@ static __always_inline void send_stack(struct fork_slot *slot)
 	bpf_probe_read_kernel(event->registers, sizeof(event->registers), registers);
 	event->type = STACK_EVENT;
 	event->tid = slot->tid;
+	event->pid = slot->pid;
 	event->fork_start_ns = slot->start_ns;
 	event->size = 0;
 	sp = event->registers[SP];

@@ -110,7 +110,8 @@ class StackEvent(Structure):
         ("type", c_uint32),
         ("tid", c_uint32),
         ("fork_start_ns", c_uint64),
-        ("size", c_uint64),
+        ("pid", c_uint32),
+        ("size", c_uint32),
     )
 
 

@@ -260,8 +260,8 @@ class Assembler:
         self._deliver_vfork = deliver_vfork
         # By thread: when its fork began, and its VMAs so far.
         self._vmas: dict[int, tuple[int, list[Vma]]] = {}
-        # By thread: when its fork began, its registers and its memory.
-        self._stacks: dict[int, tuple[int, Sequence[int], bytes]] = {}
+        # By thread: when its fork began, and who called it.
+        self._stacks: dict[int, tuple[int, Stack | None]] = {}
 
     def receive(self, address: int, _size: int) -> None:
         """Take one record of the ring buffer."""
@@ -287,11 +287,14 @@ class Assembler:
         vmas.append(self._naming.vma(event))
 
     def _keep_stack(self, event: StackEvent, address: int) -> None:
+        """Name the callers at once: their process may be gone when the fork ends."""
+        if not self._who_called:
+            return
         first = address + ctypes.sizeof(StackEvent)
         registers = (ctypes.c_uint64 * abi().registers.words).from_address(first)
         memory = ctypes.string_at(first + ctypes.sizeof(registers), event.size)
-        copied = event.fork_start_ns, list(registers), memory
-        self._wait(self._stacks, event.tid, copied)
+        stack = self._who_called(event.pid, list(registers), memory)
+        self._wait(self._stacks, event.tid, (event.fork_start_ns, stack))
 
     def _wait(self, waiting: dict[int, _T], tid: int, what: _T) -> None:
         """Keep something of a thread's fork until that ends."""
@@ -301,10 +304,8 @@ class Assembler:
             del waiting[next(iter(waiting))]
 
     def _stack_of(self, slot: Any) -> Stack | None:
-        began, registers, memory = self._stacks.pop(slot.tid, (-1, (), b""))
-        if began != slot.start_ns or not self._who_called:
-            return None
-        return self._who_called(slot.pid, registers, memory)
+        began, stack = self._stacks.pop(slot.tid, (-1, None))
+        return stack if began == slot.start_ns else None
 
     def _vmas_of(self, slot: Any) -> tuple[Vma, ...]:
         began, vmas = self._vmas.pop(slot.tid, (-1, []))

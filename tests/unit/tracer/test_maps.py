@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
+from forktrace.kernel.abi import abi
 from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import Rule
 from forktrace.model import PARTS, Exec, Fork, Parts, TriggerCost, VmaCounts
+from forktrace.stacks.frames import Stack
 from forktrace.tracer.layout import (
     ERRNOS,
     EXEC_EVENT,
     FORK_EVENT,
     LOST_STAGES,
     SOURCES,
+    STACK_EVENT,
     VFORK_EVENT,
     VMA_EVENT,
     Child,
     Layout,
+    StackEvent,
     VmaEvent,
 )
 from forktrace.tracer.maps import Assembler, Naming, errno_name, totals_of
 from forktrace.vforks import Vfork
+from tests.unit.recording.samples import STACK
 
 RULE = Rule({10: "dst", 11: "dst", 28: "dst"}, "code")
 LAYOUT = Layout(len(RULE.bits))
@@ -151,6 +156,28 @@ def test_vmas_of_forks_that_never_end_are_forgotten() -> None:
     assert early.details == ()
     assert late.details is not None
     assert [vma.start for vma in late.details] == [4096]
+
+
+def test_a_stack_goes_to_its_own_fork() -> None:
+    """It comes as the fork begins; one of a fork that lost its end goes to none."""
+    delivered: list[Fork] = []
+    asked: list[tuple[int, int, bytes]] = []
+
+    def who_called(pid: int, registers: Sequence[int], memory: bytes) -> Stack:
+        asked.append((pid, len(registers), memory))
+        return STACK
+
+    assembler = Assembler(
+        LAYOUT, NAMING, str, delivered.append, lambda _: None, who_called=who_called
+    )
+    words = abi().registers.words
+    for began, fork in ((1, slot(tid=7, start_ns=1)), (2, slot(tid=7, start_ns=3))):
+        event = StackEvent(type=STACK_EVENT, tid=7, pid=6, fork_start_ns=began, size=4)
+        sent = ctypes.create_string_buffer(bytes(event) + bytes(8 * words) + b"abcdef")
+        assembler.receive(ctypes.addressof(sent), ctypes.sizeof(sent))
+        assembler.receive(ctypes.addressof(fork), ctypes.sizeof(fork))
+    assert [fork.stack for fork in delivered] == [STACK, None]
+    assert asked == [(6, words, b"abcd")] * 2
 
 
 def test_the_time_of_a_fork_follows_the_clock_when_it_is_set(
