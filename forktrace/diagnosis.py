@@ -13,8 +13,10 @@ from forktrace.kernel.btf import Btf
 from forktrace.kernel.host import Check, can_trace, check_host
 from forktrace.kernel.running import RunningKernel
 from forktrace.model import SCHEMA
+from forktrace.stacks.libdw import library
 from forktrace.tracer.backend import Attached, try_attach
 from forktrace.tracer.kernel_text import read_text
+from forktrace.tracer.macros import has_registers
 from forktrace.tracer.witness import find_witness
 from forktrace.views.colour import print_lines
 
@@ -79,6 +81,7 @@ def diagnose() -> Diagnosis:
     try:
         with Btf.of_running_kernel() as btf:
             kernel = RunningKernel.read(btf, read_text)
+            checks += (_stacks(btf),)
             if can_trace(checks):
                 tried = try_attach(btf, kernel)
     except ForktraceError:
@@ -94,6 +97,22 @@ def diagnose() -> Diagnosis:
     )
     details = tuple(no.details for _, no in refusals if no.details)
     return Diagnosis(kernel, checks, sources, attach, details)
+
+
+def _stacks(btf: Btf) -> Check:
+    try:
+        library()
+    except Unsupported as missing:
+        return Check("stacks", False, missing.message, missing.advice, required=False)
+    if has_registers(btf):
+        return Check("stacks", True, "who calls fork can be shown", required=False)
+    return Check(
+        "stacks",
+        False,
+        "programs cannot read the registers of user space: no --stacks",
+        "Boot Linux 5.15 or later (bpf_task_pt_regs).",
+        required=False,
+    )
 
 
 def report(*, as_json: bool, debug: bool = False) -> int:

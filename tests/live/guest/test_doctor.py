@@ -33,7 +33,9 @@ def test_the_rule_is_read_from_the_kernels_code(told: dict[str, Any]) -> None:
     }
     assert told["kernel"] == RELEASE
     assert told["can_trace"]
-    assert all(check["ok"] for check in told["checks"])
+    failed = [check["name"] for check in told["checks"] if not check["ok"]]
+    # Linux 5.10 has no bpf_task_pt_regs() (5.15, commit dd6e10fbd9fb).
+    assert failed == (["stacks"] if RELEASE.startswith("5.10.") else [])
 
 
 def test_a_witness_and_both_ways_to_attach_are_there(told: dict[str, Any]) -> None:
