@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from ctypes import (
@@ -32,6 +33,7 @@ MOST_FRAMES = 256
 """Where unwinding ends: recursion may be deeper, and is told as cut."""
 
 _WORD = 8
+_FILE = re.compile(rb"^([0-9a-f]+-[0-9a-f]+)(?: +\S+){4} +(/.*)$", re.MULTILINE)
 _GO_ON, _ABORT = 0, 1  # DWARF_CB_OK and DWARF_CB_ABORT of libdw.h
 
 
@@ -114,7 +116,8 @@ class Process:
     def __init__(self, pid: int, proc: Path = Path("/proc")) -> None:
         """Read which files are mapped; none is opened before a frame needs it."""
         self._lib = library()
-        self._root = proc / str(pid) / "root"
+        self._folder = proc / str(pid)
+        self._ranges = _mapped(self._folder / "maps")
         # ctypes' functions must live as long as libdw may call them.
         self._callbacks = _Callbacks(
             _FindElf(self._find_elf),
@@ -176,11 +179,16 @@ class Process:
     # -- what libdw asks -----------------------------------------------------
 
     def _find_elf(self, module: int, _: int, name: bytes, base: int, *out: Any) -> int:
-        """Open a mapped file as the process itself sees it, in a container too."""
-        if name.startswith(b"/"):
-            with suppress(OSError):
-                path = self._root / os.fsdecode(name).lstrip("/")
-                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        """Open a mapped file: what is mapped, else what has its name in that root.
+
+        The former is there when the file is gone, or has no path on the host; it takes
+        CAP_SYS_ADMIN.
+        """
+        if name in self._ranges:
+            mapped, inside = os.fsdecode(self._ranges[name]), os.fsdecode(name)
+            for path in (f"map_files/{mapped}", f"root/{inside}"):
+                with suppress(OSError):
+                    return os.open(self._folder / path, os.O_RDONLY | os.O_CLOEXEC)
             return -1
         found: int = self._lib.dwfl_linux_proc_find_elf(
             c_void_p(module), c_void_p(_), c_char_p(name), c_uint64(base), *out
@@ -204,6 +212,11 @@ class Process:
             thread, 0, len(values), values
         )
         return done
+
+
+def _mapped(maps: Path) -> dict[bytes, bytes]:
+    """Return by the name of each mapped file one range of addresses that has it."""
+    return {line[2]: line[1] for line in _FILE.finditer(maps.read_bytes())}
 
 
 @functools.lru_cache(maxsize=1)

@@ -174,8 +174,10 @@ def test_a_shell_shows_the_way_from_main_to_fork(forks: Forks) -> None:
     assert Path(frames[1].module).name.startswith("libc")
 
 
-def test_a_program_in_another_root_is_read_there(forks: Forks, tmp_path: Path) -> None:
-    """As in a container: its path leads nowhere outside."""
+def test_a_program_without_a_path_is_read_all_the_same(
+    forks: Forks, tmp_path: Path
+) -> None:
+    """As one in a container has none on the host; this one is in another root."""
     shell = shutil.which("bash")
     assert shell
     told = subprocess.run(["ldd", shell], capture_output=True, text=True, check=True)
@@ -183,9 +185,23 @@ def test_a_program_in_another_root_is_read_there(forks: Forks, tmp_path: Path) -
         target = tmp_path / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
-    (tmp_path / shell.lstrip("/")).rename(tmp_path / "inside")
-    (frames,) = run(forks, "chroot", tmp_path, "/inside", "-c", "(exit 0); ! read")
-    assert ("main", "/inside") in [(frame.function, frame.module) for frame in frames]
+    inside = (tmp_path / shell.lstrip("/")).rename(tmp_path / "inside")
+    process = subprocess.Popen(
+        ["chroot", tmp_path, "/inside", "-c", "echo; read; (exit 0); ! read"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdin
+        assert process.stdout
+        process.stdout.readline()
+        inside.unlink()
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        wait_until(lambda: bool(forks.of(process.pid)))
+    (fork,) = forks.of(process.pid)
+    assert fork.stack
+    assert "main" in names(fork.stack.frames)
 
 
 def test_functions_of_java_are_named(forks: Forks, tmp_path: Path) -> None:
