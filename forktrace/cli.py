@@ -299,6 +299,12 @@ def report(
         # Why it cannot be read is said in our own words.
         typer.Argument(metavar="FILE", readable=False, help="What record wrote."),
     ],
+    after: Annotated[
+        Optional[Path],
+        typer.Argument(
+            metavar="AFTER", readable=False, help="Another one, to compare FILE with."
+        ),
+    ] = None,
     as_json: JsonOption = False,
     html: Annotated[
         Optional[Path],
@@ -310,6 +316,8 @@ def report(
     """Show what a recording holds; works anywhere, without root."""
     from forktrace.report import command  # noqa: PLC0415
 
+    if after:
+        raise typer.Exit(command.compare(recording, after, as_json=as_json, html=html))
     raise typer.Exit(command.report(recording, as_json=as_json, html=html))
 
 

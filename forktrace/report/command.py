@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from forktrace.errors import ForktraceError, UsageError
+from forktrace.model import SCHEMA
 from forktrace.recording.progress import ProgressLine
 from forktrace.recording.reader import Recording
 from forktrace.report.aggregate import Aggregator
 from forktrace.report.study import CUT_OFF, Study
+from forktrace.views import compare as comparison
 from forktrace.views import report as view
 from forktrace.views.colour import print_lines
 from forktrace.views.html import PAGE_START
@@ -31,6 +33,23 @@ def report(path: Path, *, as_json: bool, html: Path | None) -> int:
         print(json.dumps(study.to_json(), indent=2))
     elif not html:
         print_lines(view.lines(study, _width()))
+    return 0
+
+
+def compare(before: Path, after: Path, *, as_json: bool, html: Path | None) -> int:
+    """Print what changed from one recording to another; return the exit status."""
+    if html:
+        raise UsageError("--html takes one recording.", "Leave the other one out.")
+    studies = []
+    for path in (before, after):
+        studies.append(read(path))
+        for said in _missing(path, studies[-1]):
+            print(f"forktrace: {said}", file=sys.stderr)
+    if as_json:
+        both = {"before": studies[0].to_json(), "after": studies[1].to_json()}
+        print(json.dumps({"schema": SCHEMA, **both}, indent=2))
+    else:
+        print_lines(comparison.lines(*studies))
     return 0
 
 

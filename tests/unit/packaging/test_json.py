@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from forktrace.explain.refusals import Refusal
 from forktrace.kernel.host import check_host
 from forktrace.kernel.running import RunningKernel
 from forktrace.model import Parts, ProcessCost, TriggerCost
-from forktrace.report.command import read
+from forktrace.report.command import compare, read
 from forktrace.tracing import SHOW_JSON
 from tests.unit.exporter import samples
 from tests.unit.recording.samples import (
@@ -79,7 +80,7 @@ def shapes(name: str, record: Record) -> Iterator[tuple[str, Record]]:
 
 
 def printed(
-    capsys: pytest.CaptureFixture[str], show: Callable[..., None], *what: Any
+    capsys: pytest.CaptureFixture[str], show: Callable[..., object], *what: Any
 ) -> Record:
     show(*what)
     record: Record = json.loads(capsys.readouterr().out)
@@ -100,6 +101,7 @@ def objects(
         group.pop("comm", group.pop("cgroup", None))
     for costliest in study["costliest"]:
         del costliest["names"]
+    both = partial(compare, as_json=True, html=None)
     activity = Activity(samples.totals(), 0.0)
     costs = (
         ProcessCost("sh", 1, 2, 3, triggers=(TriggerCost("pfnmap", True, 1, 2, 3),)),
@@ -122,6 +124,7 @@ def objects(
         ("Progress", PROGRESS.to_json()),
         ("Summary", SUMMARY.to_json()),
         ("Report", study),
+        ("Comparison", printed(capsys, both, tmp_path / "r", tmp_path / "r")),
         ("Report group", study["processes"][0]),
         ("Explain", answer),
         ("Advice", answer["advice"][0]),
