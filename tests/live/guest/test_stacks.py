@@ -85,6 +85,7 @@ JAVA_FLAGS = (
     "-XX:+PreserveFramePointer",
     *("-Xcomp", "-XX:CompileCommand=quiet"),
     *("-XX:CompileCommand=compileonly,Snapshot::*", "-XX:TieredStopAtLevel=1"),
+    "-XX:-Inline",
 )
 
 PERF_PY = """
