@@ -44,7 +44,9 @@ class Wanted:
     A cgroup takes in those below it; without ``cgroup_paths`` a fork's cgroup is
     not looked up and is called by its id. ``self_stats`` has the kernel time our own
     programs, which costs a little. ``unprivileged`` leaves to a child what is attached
-    later on, so that this process needs no capability once it has started.
+    later on, so that this process needs no capability once it has started. With
+    ``watch`` the events of all are sent, and ``details`` of a fork that any one of
+    ``pids``, ``comms`` and what ``watch_cgroups`` was told fits, however many.
     """
 
     events: bool = False
@@ -58,6 +60,7 @@ class Wanted:
     cgroup_paths: bool = True
     ring_bytes: int = 1 << 20
     unprivileged: bool = False
+    watch: bool = False
 
 
 class Session:
@@ -100,6 +103,7 @@ class Session:
         self._statistics: int | None = None
         self._observing = self._counting = self._disagreed = self._divided = False
         self._left = 0
+        self._watched_cgroups: Sequence[int] = ()
         self._news: list[str] = []
         self._most = Most()
         try:
@@ -183,7 +187,9 @@ class Session:
     ) -> None:
         if not self._wanted.events:
             return
-        names, ours = self.kernel.names, procfs.in_host_pid_namespace()
+        names = self.kernel.names
+        # Who only watches what is copied need not know what is not.
+        ours = procfs.in_host_pid_namespace() and not self._wanted.watch
         assembler = Assembler(
             self._layout,
             self._naming,
@@ -232,6 +238,14 @@ class Session:
                 self._loaded_programs(), self._open
             )
         self._observing = on and self.witness is not None
+        self._configure()
+
+    def watch_cgroups(self, numbers: Sequence[int]) -> None:
+        """Have forks in these cgroups, not in those below, sent in detail.
+
+        No more than ``WATCHED_CGROUPS``; only with ``Wanted.watch``.
+        """
+        self._watched_cgroups = numbers
         self._configure()
 
     def retire_witness(self) -> bool:
@@ -414,7 +428,10 @@ class Session:
             counting=self._counting,
             way=WAYS.index(self.attached),
             parts=self._divided,
+            watch=wanted.watch,
+            watched_cgroups=len(self._watched_cgroups),
         )
+        config.watched_cgroup[: len(self._watched_cgroups)] = self._watched_cgroups
         config.pid[: len(self._pids)] = self._pids
         for index, comm in enumerate(wanted.comms):
             config.comm[index].value = encode_comm(comm)
