@@ -13,10 +13,12 @@ from tests.live.guest.programs import (
     Forktrace,
     Samples,
     Workload,
+    children,
     growth,
     scrape,
     wait_until,
 )
+from tests.live.guest.test_run import privileges
 
 PORT = 19439
 FORKS = 5
@@ -27,6 +29,8 @@ LEAF = mmap.PAGESIZE // 8 * mmap.PAGESIZE
 """What one page table of the lowest level maps."""
 
 UPPER_LEVELS = 4
+CAN_LOOK, CAN_OPEN_PROBES = 1 << 19, 1 << 21 | 1 << 38
+"""SYS_PTRACE; and SYS_ADMIN with PERFMON."""
 
 
 @contextmanager
@@ -127,6 +131,14 @@ def test_a_process_is_watched_by_its_name_and_no_other(
 def test_a_process_is_watched_by_its_pid(process: Workload, tmp_path: Path) -> None:
     with daemon(tmp_path, str(process.pid)) as running:
         check(process, *fork_and_wait(process), FORKS)
+        able = {
+            held["CapEff"]
+            for child in children(running.process.pid)
+            for held in privileges(child)
+        }
+        assert able <= {CAN_LOOK, CAN_OPEN_PROBES}
+        assert CAN_LOOK in able
+        assert not any(held["CapEff"] for held in privileges(running.process.pid))
         assert running.stop() == 0
 
 
