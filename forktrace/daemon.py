@@ -24,11 +24,10 @@ from forktrace.exporter.listen import inherited, listen, parse_address
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
 from forktrace.exporter.page import LATEST_FORKS, landing_page
 from forktrace.exporter.textfile import check_directory, write_textfile
-from forktrace.exporter.watched import Choice, MappingNames, Watched
+from forktrace.exporter.watched import Choice, watching
 from forktrace.exporter.web import Content, Server
 from forktrace.exporter.webconfig import WatchedWebConfig
 from forktrace.log import logger
-from forktrace.maps_child import MapsChild
 from forktrace.model import Fork
 from forktrace.stop import Stop
 from forktrace.systemd import Watchdog
@@ -164,7 +163,7 @@ def run(options: Options) -> None:
         unseen.append(fork)
 
     tracing = options.attach, options.decision, _wanted(options), deliver
-    with _watched(options.watch) as watched, Session(*tracing) as session:
+    with watching(options.watch) as watched, Session(*tracing) as session:
         stop = Stop()
         now = time.monotonic()
         node = os.environ.get("NODE_NAME", "")
@@ -232,24 +231,6 @@ def _wanted(options: Options) -> Wanted:
         unprivileged=True,
         watch=bool(watch),
     )
-
-
-@contextmanager
-def _watched(choice: Choice) -> Iterator[Watched | None]:
-    """Yield what adds up the mappings of watched processes, None if there are none."""
-    if not choice:
-        yield None
-        return
-    names = MapsChild()
-    try:
-        if not names.read(1):
-            logger.warning(
-                "Mappings of other users' processes will have no names: that takes "
-                "CAP_SYS_PTRACE, and the host's PID namespace."
-            )
-        yield Watched(MappingNames(names.read))
-    finally:
-        names.close()
 
 
 def _listeners(options: Options) -> list[socket.socket]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 
@@ -18,6 +19,8 @@ from prometheus_client.core import Metric
 from forktrace.errors import UsageError
 from forktrace.exporter.bounded import Bounded, Cost
 from forktrace.exporter.families import NS, counter
+from forktrace.log import logger
+from forktrace.maps_child import MapsChild
 from forktrace.model import OTHER, Fork
 from forktrace.recording.names import Span, names_by_span
 from forktrace.report.names import ANONYMOUS, NOT_KNOWN
@@ -140,6 +143,27 @@ class Watched:
             grown = [(key, self._costs[key]) for key in self._grown]
             self._grown.clear()
         yield from _families(self._bounded.update(sorted(grown)))
+
+
+@contextmanager
+def watching(choice: Choice) -> Iterator[Watched | None]:
+    """Yield what adds them up, None if nobody is watched.
+
+    It is to be called with the privileges that are given up later.
+    """
+    if not choice:
+        yield None
+        return
+    names = MapsChild()
+    try:
+        if not names.read(1):
+            logger.warning(
+                "Mappings of other users' processes will have no names: that takes "
+                "CAP_SYS_PTRACE, and the host's PID namespace."
+            )
+        yield Watched(MappingNames(names.read))
+    finally:
+        names.close()
 
 
 def _cut(name: str) -> str:

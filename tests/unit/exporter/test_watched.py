@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forktrace import procfs
 from forktrace.errors import UsageError
 from forktrace.exporter import watched as module
 from forktrace.exporter.watched import (
@@ -194,3 +197,23 @@ def test_so_many_processes_are_remembered_and_no_more() -> None:
     for pid in range(1000):
         names.of(pid, [])
     assert len(names._known) == 64
+
+
+def test_without_anybody_to_watch_nothing_is_started() -> None:
+    with module.watching(Choice()) as watched:
+        assert watched is None
+
+
+@pytest.mark.skipif(
+    not procfs.in_host_pid_namespace(), reason="needs the host's PID namespace"
+)
+def test_own_mappings_have_their_names() -> None:
+    """As a child reads them, which ends with what it is for."""
+    with module.watching(Choice(pids=(os.getpid(),))) as watched:
+        assert watched
+        maps = Path("/proc/self/maps").read_text()
+        (stack,) = (line for line in maps.splitlines() if line.endswith("[stack]"))
+        start, end = (int(each, 16) for each in stack.split()[0].split("-"))
+        copied = replace(vma(start, "anon_vma", 5), end=end)
+        watched.add(with_vmas(copied, pid=os.getpid()))
+        assert shown(watched, "copied_vmas")["redis", "[stack]"] == 1
