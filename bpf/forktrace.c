@@ -46,6 +46,7 @@
 #define COST_PROBES 8
 #define CGROUP_NAME 128
 #define CHOICES 16
+#define WATCHED_CGROUPS 64
 #define ERRNOS 64
 #define STACK_PIECE 1024
 #define STACK_PIECES 16
@@ -227,6 +228,10 @@ struct config {
 	u32 way; /* enum way */
 	u32 parts; /* whether dup_mmap() can be followed */
 	u32 stacks; /* somebody wants to know who called fork */
+	u32 watch; /* the choices do not say whose events are sent, which are those of
+		    * all, but whose details: of a fork that any of them fits */
+	u32 watched_cgroups; /* how many there are: choices too, of the cgroup itself */
+	u64 watched_cgroup[WATCHED_CGROUPS];
 };
 
 /* What the forks of the processes of one name, or of one cgroup, cost. */
@@ -424,14 +429,29 @@ static __always_inline bool chosen(struct config *want, u32 pid, const char *com
 	       chosen_comm(want, comm, thread) && chosen_cgroup(want);
 }
 
+/* Whether a fork is by a process that somebody watches. */
+static __always_inline bool watched(struct config *want, struct fork_slot *slot)
+{
+	ROLLED
+	for (int i = 0; i < WATCHED_CGROUPS && i < want->watched_cgroups; i++)
+		if (want->watched_cgroup[i] == slot->cgroup)
+			return true;
+	return (want->pids && chosen_pid(want, slot->pid)) ||
+	       (want->comms && chosen_comm(want, slot->comm, slot->thread));
+}
+
 static __always_inline void choose(struct fork_slot *slot, struct config *want)
 {
-	slot->wanted = chosen(want, slot->pid, slot->comm, slot->thread);
-	slot->details = slot->wanted && want->details;
+	bool ours = want->watch ? watched(want, slot) :
+				  chosen(want, slot->pid, slot->comm, slot->thread);
+
+	slot->wanted = ours || (want->watch && want->events);
+	slot->details = ours && want->details;
 	slot->observe = want->observe;
 }
 
-/* Whoever only wants samples gets no more than he asked for. */
+/* Whoever only wants samples gets no more than he asked for, but for forks that he wants
+ * in detail. */
 static __always_inline bool due(struct totals *sum)
 {
 	int zero = 0;
@@ -650,7 +670,8 @@ static __always_inline void end_fork(struct fork_slot *slot, struct totals *sum,
 	count(sum->fork_buckets, slot->duration_ns);
 	if (want && want->parts)
 		divide(slot, sum, now);
-	if (slot->wanted && due(sum) && events.ringbuf_output(slot, sizeof(*slot), 0))
+	if (slot->wanted && (slot->details || due(sum)) &&
+	    events.ringbuf_output(slot, sizeof(*slot), 0))
 		add(&sum->lost[LOST_FORK_EVENT], 1);
 	release(slot);
 }

@@ -36,7 +36,11 @@ def dashboard() -> Any:
         f"label_values(forktrace_process_forks_total{{{HOST}}}, comm)",
         many=False,
     )
-    rows = [("The process", _process()), ("Its hosts", _host())]
+    rows = [
+        ("The process", _process()),
+        ("Its mappings, where run --watch names it", _mappings()),
+        ("Its hosts", _host()),
+    ]
     return board(
         UID,
         "forktrace: investigation",
@@ -130,6 +134,30 @@ def _why() -> list[Any]:
                 by("copied_vmas"),
                 stacked=True,
             )
+        ),
+    ]
+
+
+def _mappings() -> list[Any]:
+    def by_mapping(metric: str) -> list[tuple[str, str]]:
+        name = f"forktrace_watched_mapping_{metric}_total"
+        return [("{{mapping}}", f"{total(name, 'mapping', more=COMM)} > 0")]
+
+    return [
+        lines(
+            "Time copying, by mapping",
+            "In percent of a CPU. A host has series for its 15 heaviest pairs of "
+            "watched process and mapping, and none where run --watch names nobody.",
+            "percentunit",
+            by_mapping("copy_seconds"),
+            stacked=True,
+        ),
+        lines(
+            "Page tables, by mapping",
+            "Allocated for children in a second.",
+            "Bps",
+            by_mapping("page_table_bytes"),
+            stacked=True,
         ),
     ]
 

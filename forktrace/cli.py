@@ -31,6 +31,7 @@ from forktrace.options import (
     SelfStatsOption,
     Sort,
     StacksOption,
+    not_too_many,
 )
 
 app = typer.Typer(
@@ -110,6 +111,16 @@ def run(
     log_format: Annotated[
         LogFormat, typer.Option("--log.format", help="How it is written on stderr.")
     ] = LogFormat.text,
+    watch: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            metavar="PID|COMM|UNIT",
+            callback=not_too_many,
+            help="Metrics by mapping, too, of this process, of those of this name, or "
+            "of this unit of systemd. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     attach: AttachOption = Attach.auto,
     decision: DecisionOption = Decision.auto,
     self_stats: SelfStatsOption = False,
@@ -119,6 +130,7 @@ def run(
     """Serve metrics of every fork on this host, until Ctrl-C."""
     log.configure(log_level.value, log_format.value)
     from forktrace import daemon  # noqa: PLC0415
+    from forktrace.exporter.watched import choice_of  # noqa: PLC0415
 
     options = daemon.Options(
         listen=listen,
@@ -131,6 +143,7 @@ def run(
         attach=attach.value,
         decision=decision.value,
         self_stats=self_stats,
+        watch=choice_of(watch or ()),
     )
     daemon.check(options)
     _require_traceable()

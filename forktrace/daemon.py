@@ -17,12 +17,14 @@ from typing import Protocol
 from prometheus_client.registry import Collector
 
 from forktrace import privileges
+from forktrace.cgroups.watched import WatchedUnits
 from forktrace.errors import ForktraceError, UsageError
 from forktrace.exporter.health import Health
 from forktrace.exporter.listen import inherited, listen, parse_address
 from forktrace.exporter.metrics import ForktraceCollector, new_registry
 from forktrace.exporter.page import LATEST_FORKS, landing_page
 from forktrace.exporter.textfile import check_directory, write_textfile
+from forktrace.exporter.watched import Choice, watching
 from forktrace.exporter.web import Content, Server
 from forktrace.exporter.webconfig import WatchedWebConfig
 from forktrace.log import logger
@@ -32,6 +34,7 @@ from forktrace.systemd import Watchdog
 from forktrace.top import Display, screen
 from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.child import in_child
+from forktrace.tracer.layout import WATCHED_CGROUPS
 from forktrace.tracer.session import DecisionMode, Session, Wanted
 from forktrace.tracing import announce, warn
 from forktrace.views import lines
@@ -48,6 +51,7 @@ REFRESH_SECONDS = 2.0
 UNSEEN_FORKS = 1000
 SAMPLES_A_SECOND = 10
 """How many forks a second are looked at one by one, for the page; all are counted."""
+RING_BYTES, WATCHED_RING_BYTES = 1 << 20, 16 << 20
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Options:
     attach: AttachMode
     decision: DecisionMode
     self_stats: bool
+    watch: Choice
 
 
 class Observed(Protocol):
@@ -151,17 +156,14 @@ def run(options: Options) -> None:
     unseen: deque[Fork] = deque(maxlen=UNSEEN_FORKS)
 
     def deliver(fork: Fork) -> None:
+        if watched:
+            watched.add(fork)
+            fork = replace(fork, details=None)
         latest.appendleft(fork)
         unseen.append(fork)
 
-    wanted = Wanted(
-        events=True,
-        events_a_second=SAMPLES_A_SECOND,
-        self_stats=options.self_stats,
-        cgroup_paths=False,
-        unprivileged=True,
-    )
-    with Session(options.attach, options.decision, wanted, deliver) as session:
+    tracing = options.attach, options.decision, _wanted(options), deliver
+    with watching(options.watch) as watched, Session(*tracing) as session:
         stop = Stop()
         now = time.monotonic()
         node = os.environ.get("NODE_NAME", "")
@@ -175,6 +177,7 @@ def run(options: Options) -> None:
             lambda: audit.failures if audit else 0,
             options.max_units,
             forget=session.forget_cgroups,
+            watched=watched,
         )
         health = Health(collector)
         listeners = _listeners(options)
@@ -200,6 +203,9 @@ def run(options: Options) -> None:
             regular = [written.tick, Watchdog(health.problem, now).tick]
             if audit:
                 regular.append(audit.tick)
+            if units := options.watch.units:
+                looks = WatchedUnits(units, WATCHED_CGROUPS, session.watch_cgroups)
+                regular.append(looks.tick)
             with _shown(session, unseen) as shown:
                 _watch(session, stop, health, shown, regular)
             written.write()
@@ -208,6 +214,23 @@ def run(options: Options) -> None:
         session.detach()
         totals = session.totals()
     print_lines(lines.summary(totals))
+
+
+def _wanted(options: Options) -> Wanted:
+    """Return which forks are to be told one by one: some, and all that are watched."""
+    watch = options.watch
+    return Wanted(
+        events=True,
+        details=bool(watch),
+        events_a_second=SAMPLES_A_SECOND,
+        pids=watch.pids,
+        comms=watch.comms,
+        self_stats=options.self_stats,
+        cgroup_paths=False,
+        ring_bytes=WATCHED_RING_BYTES if watch else RING_BYTES,
+        unprivileged=True,
+        watch=bool(watch),
+    )
 
 
 def _listeners(options: Options) -> list[socket.socket]:

@@ -77,7 +77,7 @@ def _countable(milliseconds: float) -> float:
     return milliseconds
 
 
-def _not_too_many(chosen: Optional[Sequence[_T]]) -> tuple[_T, ...]:
+def not_too_many(chosen: Optional[Sequence[_T]]) -> tuple[_T, ...]:
     """Refuse more than the BPF program has room for; return none as none."""
     if chosen and len(chosen) > CHOICES:
         raise typer.BadParameter(f"At most {CHOICES} can be given.")
@@ -122,7 +122,7 @@ PidsOption = Annotated[
         metavar="PID",
         min=1,
         max=MAX_PID,
-        callback=_not_too_many,
+        callback=not_too_many,
         help="Only forks by this process. May be repeated.",
         show_default=False,
     ),
@@ -133,7 +133,7 @@ CommsOption = Annotated[
         "--comm",
         "-c",
         metavar="NAME",
-        callback=_not_too_many,
+        callback=not_too_many,
         help="Only forks by processes, or threads, of this name (15 bytes count). May "
         "be repeated.",
     ),
@@ -143,7 +143,7 @@ CgroupsOption = Annotated[
     typer.Option(
         "--cgroup",
         metavar="PATH",
-        callback=_not_too_many,
+        callback=not_too_many,
         help="Only forks in this cgroup (version 2) or below. May be repeated.",
     ),
 ]

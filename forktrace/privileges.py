@@ -11,7 +11,8 @@ import signal
 from collections.abc import Collection
 from typing import Any
 
-CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_PERFMON, CAP_BPF = 21, 24, 38, 39
+CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SYS_RESOURCE = 19, 21, 24
+CAP_PERFMON, CAP_BPF = 38, 39
 """Numbers of capabilities (include/uapi/linux/capability.h)."""
 
 _CAP_SETPCAP = 8

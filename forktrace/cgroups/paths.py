@@ -39,7 +39,7 @@ def _below(folder: str) -> Iterator[tuple[int, str, bool]]:
                     yield status.st_ino, entry.path, status.st_nlink != _NONE_BELOW
 
 
-def _all(root: str) -> Iterator[tuple[int, str]]:
+def walk(root: str) -> Iterator[tuple[int, str]]:
     """Yield number and path of each cgroup from ``root`` on."""
     with suppress(OSError):
         yield os.stat(root).st_ino, root
@@ -51,13 +51,18 @@ def _all(root: str) -> Iterator[tuple[int, str]]:
                 waiting.append(path)
 
 
+def unified(root: Path) -> Path:
+    """Return where cgroup2 is mounted: at ``root``, or in its ``unified`` part."""
+    part = root / "unified"
+    return part if part.is_dir() else root
+
+
 class CgroupPaths:
     """Paths by cgroup id, remembered; the id is the directory's inode number."""
 
     def __init__(self, root: Path = ROOT) -> None:
         """Look under ``root``, where cgroup2 is mounted (or its ``unified`` part)."""
-        unified = root / "unified"
-        self._root = unified if unified.is_dir() else root
+        self._root = unified(root)
         self._paths: dict[int, str] = {}
         self._walk_again = 0.0
 
@@ -74,7 +79,7 @@ class CgroupPaths:
         """Return which of these do not exist any more, none where not all are seen."""
         with suppress(OSError):
             if os.stat(self._root).st_ino == _ROOTS_NUMBER:
-                return numbers - {number for number, _ in _all(str(self._root))}
+                return numbers - {number for number, _ in walk(str(self._root))}
         return set()
 
     def _walk(self) -> None:
@@ -82,7 +87,7 @@ class CgroupPaths:
         began = time.monotonic()
         if len(self._paths) > _MOST_REMEMBERED:
             self._paths.clear()
-        for number, path in _all(str(self._root)):
+        for number, path in walk(str(self._root)):
             self._paths[number] = path[len(str(self._root)) :] or "/"
         ended = time.monotonic()
         if ended - began > _LONG_WALK_SECONDS:

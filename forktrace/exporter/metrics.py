@@ -34,6 +34,7 @@ from forktrace.cgroups.units import Unit, UnitNames
 from forktrace.exporter.bounded import Bounded, Cost, changed
 from forktrace.exporter.families import NS, costs_of, counter, histograms
 from forktrace.exporter.units import BoundedUnits, Names
+from forktrace.exporter.watched import MOST_PAIRS_BESIDES, Watched
 from forktrace.model import (
     OTHER,
     Decision,
@@ -55,7 +56,8 @@ DEFAULT_MAX_UNITS = 25
 """How many units of systemd and containers have."""
 
 MOST_PAIRS = 30
-"""How many pairs of a process name and a trigger have series of their own."""
+"""How many pairs of a process name and a trigger have series of their own, unless
+processes are watched."""
 
 MOST_JOINED = 20
 """How many triggers of several bits have: five bits make 52, and hosts have few."""
@@ -81,7 +83,7 @@ class ForktraceCollector(Collector):
     first one shows as an increase. ``running`` tells whether the kernel runs the
     probes, ``window_failures`` how often decisions were to be checked and could not be.
     ``names`` tells what a cgroup is part of; ``forget`` is told of cgroups whose totals
-    need not be read any more.
+    need not be read any more. ``watched`` has the mappings of processes, if any are.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class ForktraceCollector(Collector):
         max_units: int = DEFAULT_MAX_UNITS,
         names: Names | None = None,
         forget: Callable[[Set[int]], None] = lambda cgroups: None,
+        watched: Watched | None = None,
     ) -> None:
         """Keep what a scrape needs; nothing is read yet."""
         self._read = read
@@ -103,12 +106,14 @@ class ForktraceCollector(Collector):
         self._running = running
         self._window_failures = window_failures
         self._processes = Bounded(max_comms, OTHER)
-        self._pairs = Bounded(MOST_PAIRS, (OTHER, OTHER))
+        pairs = MOST_PAIRS_BESIDES if watched else MOST_PAIRS
+        self._pairs = Bounded(pairs, (OTHER, OTHER))
         self._joined = Bounded(MOST_JOINED, (OTHER, ""))
         self._failures = Bounded(MOST_TROUBLED, OTHER)
         self._vforks = Bounded(MOST_TROUBLED, OTHER)
         self._units = BoundedUnits(names or UnitNames(), max_units)
         self._forget = forget
+        self._watched = watched
         self._before: tuple[ProcessCost, ...] = ()
         # Two scrapes at once must not feed these series out of order.
         self._lock = Lock()
@@ -129,6 +134,7 @@ class ForktraceCollector(Collector):
             vforks = self._vforks.update(_vforks_by_comm(totals))
             units = self._units.update(totals.cgroups)
             self._forget(self._units.forgettable())
+            mappings = list(self._watched.families()) if self._watched else []
         yield from _forks(totals)
         yield _run_delay(totals.run_delay_ns)
         yield from _parts(totals.parts)
@@ -137,6 +143,7 @@ class ForktraceCollector(Collector):
         yield from _exec_discards(totals.exec_discards)
         yield from costs_of("process", _BY_COMM, ["comm"], _one_label(processes))
         yield from _process_triggers(pairs)
+        yield from mappings
         yield from _vforks(vforks)
         yield from costs_of("unit", _BY_UNIT, Unit._fields, units.items())
         yield from _own_health(totals, self._running())

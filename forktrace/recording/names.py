@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from forktrace.model import Fork
@@ -11,9 +12,13 @@ from forktrace.text import encodable
 
 PROC = Path("/proc")
 
+Span = tuple[int, int]
+"""A mapping's first address, and the one after its last."""
+
 # start-end perms offset device inode, and a name that may hold spaces.
-_NAMED = re.compile(
-    r"^(?P<start>[0-9a-f]{1,16})-(?P<end>[0-9a-f]{1,16})(?: +\S+){4} +(?P<name>\S.*)$",
+_MAPPING = re.compile(
+    r"^(?P<start>[0-9a-f]{1,16})-(?P<end>[0-9a-f]{1,16})(?: +\S+){4}"
+    r"(?: +(?P<name>\S.*)| *)$",
     re.MULTILINE,
 )
 
@@ -25,13 +30,23 @@ def mapping_names(fork: Fork, proc: Path = PROC) -> dict[int, str]:
     it. Empty when the parent is gone.
     """
     wanted = {vma.start: vma.end for vma in fork.details or ()}
-    names: dict[int, str] = {}
     try:
-        text = os.fsdecode((proc / str(fork.pid) / "maps").read_bytes())
+        raw = (proc / str(fork.pid) / "maps").read_bytes()
     except OSError:
-        return names
-    for line in _NAMED.finditer(text):
-        start = int(line["start"], 16)
-        if wanted.get(start) == int(line["end"], 16):
-            names[start] = encodable(line["name"])
-    return names
+        return {}
+    return {
+        start: name
+        for (start, end), name in _mappings(raw)
+        if name and wanted.get(start) == end
+    }
+
+
+def names_by_span(raw: bytes) -> Mapping[Span, str]:
+    """Return the name of every mapping of a maps file, "" for anonymous memory."""
+    return dict(_mappings(raw))
+
+
+def _mappings(raw: bytes) -> Iterator[tuple[Span, str]]:
+    for line in _MAPPING.finditer(os.fsdecode(raw)):
+        span = int(line["start"], 16), int(line["end"], 16)
+        yield span, encodable(line["name"] or "")

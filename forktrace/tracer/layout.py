@@ -68,6 +68,9 @@ COMM_LEN = 16
 CHOICES = 16
 """How many processes, names or cgroups can be asked for at once."""
 
+WATCHED_CGROUPS = 64
+"""How many cgroups can be watched at once."""
+
 WHOSE = ("comm", "cgroup")
 """``enum whose`` in order: whose costs the table holds, as many places for each."""
 
@@ -133,6 +136,9 @@ class Config(Structure):
         ("way", c_uint32),
         ("parts", c_uint32),
         ("stacks", c_uint32),
+        ("watch", c_uint32),
+        ("watched_cgroups", c_uint32),
+        ("watched_cgroup", c_uint64 * WATCHED_CGROUPS),
     )
 
 

@@ -48,7 +48,9 @@ class Wanted:
     not looked up and is called by its id. ``self_stats`` has the kernel time our own
     programs, which costs a little. ``unprivileged`` leaves to a child what is attached
     later on, so that this process needs no capability once it has started. ``stacks``
-    tells who called fork.
+    tells who called fork. With ``watch`` the events of all are sent, and ``details`` of
+    a fork that any one of ``pids``, ``comms`` and what ``watch_cgroups`` was told fits,
+    however many.
     """
 
     events: bool = False
@@ -63,6 +65,7 @@ class Wanted:
     ring_bytes: int = 1 << 20
     unprivileged: bool = False
     stacks: bool = False
+    watch: bool = False
 
 
 class Session:
@@ -106,6 +109,7 @@ class Session:
         self._statistics: int | None = None
         self._observing = self._counting = self._disagreed = self._divided = False
         self._left = 0
+        self._watched_cgroups: Sequence[int] = ()
         self._news: list[str] = []
         self._most = Most()
         try:
@@ -194,7 +198,9 @@ class Session:
     ) -> None:
         if not self._wanted.events:
             return
-        names, ours = self.kernel.names, procfs.in_host_pid_namespace()
+        names = self.kernel.names
+        # Who only watches what is copied need not know what is not.
+        ours = procfs.in_host_pid_namespace() and not self._wanted.watch
         assembler = Assembler(
             self._layout,
             self._naming,
@@ -244,6 +250,14 @@ class Session:
                 self._loaded_programs(), self._open
             )
         self._observing = on and self.witness is not None
+        self._configure()
+
+    def watch_cgroups(self, numbers: Sequence[int]) -> None:
+        """Have forks in these cgroups, not in those below, sent in detail.
+
+        No more than ``WATCHED_CGROUPS``; only with ``Wanted.watch``.
+        """
+        self._watched_cgroups = numbers
         self._configure()
 
     def retire_witness(self) -> bool:
@@ -429,7 +443,10 @@ class Session:
             way=WAYS.index(self.attached),
             parts=self._divided,
             stacks=self._wanted.stacks,
+            watch=wanted.watch,
+            watched_cgroups=len(self._watched_cgroups),
         )
+        config.watched_cgroup[: len(self._watched_cgroups)] = self._watched_cgroups
         config.pid[: len(self._pids)] = self._pids
         for index, comm in enumerate(wanted.comms):
             config.comm[index].value = encode_comm(comm)

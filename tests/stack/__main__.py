@@ -77,7 +77,8 @@ def run(stack: ExitStack, listen: str) -> None:
         )
         target = stack.enter_context(_traced_guest(folder))
     else:
-        command = ("run", "--listen", FORKTRACE, "--self-stats")
+        watch = ("--watch", "redis-server", "--watch", "sh")
+        command = ("run", "--listen", FORKTRACE, "--self-stats", *watch)
         stack.enter_context(Tracer(folder, "Metrics on", *command))
         target = Target(FORKTRACE)
     prometheus = stack.enter_context(Prometheus(folder, listen, [target], INTERVAL))

@@ -44,7 +44,7 @@ SCRAPE_SECONDS = 2
 STEP_SECONDS = 5.0
 VALUES = {**queries.ANYTHING, "instance": LISTEN, "comm": "sh"}
 """What Grafana's variables stand for."""
-RUN = ("run", "--self-stats", "--listen", LISTEN)
+RUN = ("run", "--self-stats", "--listen", LISTEN, "--watch", "sh")
 STORM = ("fork_storm", "--processes", "4", "--forks", "100")
 
 SUMS = {

@@ -43,7 +43,8 @@ def main() -> int:
             scratch = tempfile.TemporaryDirectory(dir="/dev/shm")
             folder = Path(stack.enter_context(scratch))
             workload = stack.enter_context(Workload(folder))
-            run = ("run", "--listen", LISTEN, "--self-stats")
+            watch = ("--watch", "redis-server", "--watch", "sh")
+            run = ("run", "--listen", LISTEN, "--self-stats", *watch)
             stack.enter_context(Tracer(folder, "Metrics on", *run))
             workload.start()
             while not (results / "stop").exists():

@@ -33,6 +33,7 @@ from forktrace.model import CgroupCost, ProcessCost
 from forktrace.views import palette
 from tests.unit.dashboards.each import of_each
 from tests.unit.exporter.samples import INFO, totals
+from tests.unit.exporter.watching import watched_forks
 
 DASHBOARDS = sorted(HERE.glob("*.json"))
 PANELS: list[tuple[str, dict[str, Any]]] = [
@@ -55,7 +56,11 @@ def exported() -> dict[str, set[str]]:
     full = totals(
         (ProcessCost("sh", 1, 2, 3),), (CgroupCost(7, "a.service", "", 1, 2, 3),)
     )
-    collector = ForktraceCollector(lambda: full, lambda: INFO, bits=("maybe_guard",))
+    collector = ForktraceCollector(
+        *(lambda: full, lambda: INFO),
+        bits=("maybe_guard",),
+        watched=watched_forks(["sh"]),
+    )
     text = generate_latest(new_registry(collector)).decode()
     names: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):

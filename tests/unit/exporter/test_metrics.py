@@ -22,6 +22,7 @@ from forktrace.exporter.metrics import (
     ForktraceCollector,
     new_registry,
 )
+from forktrace.exporter.watched import MOST_MAPPINGS, MOST_PAIRS_BESIDES, Watched
 from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import Rule
 from forktrace.model import CgroupCost, ProcessCost, Totals, TriggerCost, Vforks
@@ -30,15 +31,20 @@ from forktrace.tracer.layout import Layout
 from forktrace.tracer.maps import Naming, totals_of
 from tests.unit.exporter import samples
 from tests.unit.exporter.exposition import both_ways
+from tests.unit.exporter.watching import watched_forks
 from tests.unit.kernel.fixtures import FROM_7_3
 
 MAX_SERIES = 600
 REDIS = {"unit": "redis.service", "namespace": "", "pod": "", "container": ""}
 
 
-def registry(totals: Totals, bits: tuple[str, ...] = ()) -> CollectorRegistry:
+def registry(
+    totals: Totals, bits: tuple[str, ...] = (), watched: Watched | None = None
+) -> CollectorRegistry:
     return new_registry(
-        ForktraceCollector(lambda: totals, lambda: samples.INFO, bits=bits)
+        ForktraceCollector(
+            lambda: totals, lambda: samples.INFO, bits=bits, watched=watched
+        )
     )
 
 
@@ -182,7 +188,10 @@ def anon_vma(cost: int) -> TriggerCost:
     return TriggerCost(ANON_VMA, True, 2, cost, cost)
 
 
-def test_a_hundred_thousand_hostile_names_stay_within_the_series_budget() -> None:
+@pytest.mark.parametrize("watching", [False, True])
+def test_a_hundred_thousand_hostile_names_stay_within_the_series_budget(
+    watching: bool,
+) -> None:
     comms = hostile_comms(100_000)
     processes = tuple(
         ProcessCost(
@@ -200,7 +209,8 @@ def test_a_hundred_thousand_hostile_names_stay_within_the_series_budget() -> Non
         CgroupCost(n + 1, f"{decode_comm(comm)}.service", "system.slice", 1, n, n)
         for n, comm in enumerate(comms)
     )
-    full = registry(samples.full_totals(processes, cgroups), samples.BITS)
+    watched = watched_forks(map(decode_comm, comms[:5000])) if watching else None
+    full = registry(samples.full_totals(processes, cgroups), samples.BITS, watched)
     for all_samples in both_ways(full):
         assert len(all_samples) <= MAX_SERIES
         units = {
@@ -231,7 +241,7 @@ def test_a_hundred_thousand_hostile_names_stay_within_the_series_budget() -> Non
         assert len(copied) == 1 + 2 * len(samples.BITS) + MOST_JOINED + 1
         every = samples.full_totals(()).triggers
         assert sum(copied.values()) == sum(cost.vmas for cost in every)
-        assert len(pairs) == MOST_PAIRS + 1
+        assert len(pairs) == (MOST_PAIRS_BESIDES if watching else MOST_PAIRS) + 1
         for name in ("fork_failures", "vforks"):
             troubled = [
                 sample.value
@@ -241,6 +251,13 @@ def test_a_hundred_thousand_hostile_names_stay_within_the_series_budget() -> Non
             assert len(troubled) == MOST_TROUBLED + 1
             assert sum(troubled) == len(comms)
         assert sum(pairs.values()) == 2 * len(comms)
+        mappings = [
+            sample.value
+            for sample in all_samples
+            if sample.name == "forktrace_watched_mapping_copied_vmas_total"
+        ]
+        assert len(mappings) == (MOST_MAPPINGS + 1 if watching else 0)
+        assert sum(mappings) == (5000 if watching else 0)
 
 
 def test_what_a_process_copied_is_told_by_trigger() -> None:
@@ -296,7 +313,9 @@ def test_promtool_finds_nothing() -> None:
         ProcessCost(decode_comm(comm), 1, n, n)
         for n, comm in enumerate(hostile_comms(60))
     )
-    text = generate_latest(registry(samples.full_totals(processes), samples.BITS))
+    watched = watched_forks(cost.comm for cost in processes)
+    full = registry(samples.full_totals(processes), samples.BITS, watched)
+    text = generate_latest(full)
     run = subprocess.run(
         ["promtool", "check", "metrics"], input=text, capture_output=True, check=False
     )

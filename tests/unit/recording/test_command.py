@@ -28,7 +28,7 @@ from forktrace.report.command import read
 from forktrace.stop import Stop
 from forktrace.tracing import Bounds
 from tests.unit.exporter.samples import totals
-from tests.unit.recording.samples import EXEC, HEADER, MS, fork, vma, write
+from tests.unit.recording.samples import EXEC, HEADER, MS, VFORK, fork, vma, write
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +76,15 @@ def test_quick_forks_are_left_out_and_so_are_their_execs(tmp_path: Path) -> None
     kept.recorder.fork(fork(0, 5 * MS))
     assert kept.records() == [fork(0, 5 * MS), EXEC]
     assert kept.recorder.execs == 1
+
+
+def test_vforks_are_kept_beside_forks_until_there_are_enough(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, Bounds(count=1))
+    kept.recorder.vfork(VFORK)
+    kept.recorder.fork(fork())
+    kept.recorder.vfork(VFORK)
+    assert kept.records() == [VFORK, fork()]
+    assert kept.writer.forks == 1
 
 
 def test_after_a_signal_what_happened_before_still_comes_in(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from forktrace.tracer.layout import (
     ERRNOS,
     LOST_STAGES,
     SOURCES,
+    WATCHED_CGROUPS,
     WAYS,
     WHOSE,
     CgroupNames,
@@ -41,6 +42,7 @@ LENGTHS = {
     "BUCKETS": len(BUCKET_BOUNDS_NS) + 1,
     "LOST_STAGES": len(LOST_STAGES),
     "SOURCES": len(SOURCES),
+    "WATCHED_CGROUPS": WATCHED_CGROUPS,
 }
 SIZES = {"u32": 4, "u64": 8, "s64": 8, "char": 1, "struct row": ctypes.sizeof(Row)}
 
