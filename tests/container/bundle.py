@@ -33,7 +33,12 @@ _MOUNTS = (
 _NAMESPACES = {"network": "hostNetwork", "pid": "hostPID", "ipc": "hostIPC"}
 """Namespaces, and the fields that keep the node's."""
 
-_ELSEWHERE = {"automountServiceAccountToken", "nodeSelector", "tolerations"}
+_ELSEWHERE = {
+    "affinity",
+    "automountServiceAccountToken",
+    "nodeSelector",
+    "tolerations",
+}
 _KUBELETS = {"name", "image", "ports", "startupProbe", "livenessProbe"}
 """Fields that are not the runtime's business."""
 
