@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from forktrace.errors import Unsupported
+from forktrace.packages import install
 
 _NAMES = ("libbpf.so.1", "libbpf.so.0")
 
@@ -38,7 +39,7 @@ def library() -> ctypes.CDLL:
     if name is None:
         raise Unsupported(
             "libbpf is missing (it reads the kernel's BTF and BPF maps)",
-            "Install the package libbpf1 (Debian 12 and later) or libbpf0.",
+            install("libbpf"),
         )
     lib = ctypes.CDLL(name, use_errno=True)
     # libbpf 0.x prints what it makes of an error to stderr unless told not to.

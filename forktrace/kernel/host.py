@@ -16,6 +16,7 @@ from forktrace.errors import Unsupported
 from forktrace.kernel import btf
 from forktrace.kernel.running import AROUND_DUP_MMAP, NEEDED
 from forktrace.kernel.symbols import Symbols
+from forktrace.packages import install
 from forktrace.privileges import CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN
 
 if TYPE_CHECKING:
@@ -189,14 +190,14 @@ def _libbpf() -> Check:
         "libbpf",
         name is not None,
         name or "libbpf is missing",
-        "" if name else "Install the package libbpf1 (libbpf0 on Debian 11).",
+        "" if name else install("libbpf"),
     )
 
 
 def _bcc() -> Check:
     fix = (
-        "Install the package python3-bpfcc, and run forktrace with the system's Python "
-        "(in a virtual environment: --system-site-packages)."
+        f"{install('bcc')}; and run forktrace with the system's Python (in a virtual "
+        "environment: --system-site-packages)."
     )
     # find_spec does not import: importing bcc maps 75 MB of LLVM. PyPI's package of
     # the same name, about crystal lattices, has no module libbcc.

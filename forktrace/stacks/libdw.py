@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 from forktrace.errors import Unsupported
 from forktrace.kernel.registers import Registers
+from forktrace.packages import install
 
 MOST_FRAMES = 256
 """Where unwinding ends: recursion may be deeper, and is told as cut."""
@@ -89,8 +90,7 @@ def library() -> ctypes.CDLL:
         lib = ctypes.CDLL("libdw.so.1")
     except OSError:
         raise Unsupported(
-            "libdw is missing (it unwinds stacks)",
-            "Install the package libdw1 (Debian, Ubuntu) or elfutils-libs (Fedora).",
+            "libdw is missing (it unwinds stacks)", install("libdw")
         ) from None
     lib.dwfl_begin.restype = c_void_p
     lib.dwfl_addrmodule.restype = c_void_p
