@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from io import TextIOWrapper
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 from forktrace import bits
 from forktrace.errors import ForktraceError, Unsupported
@@ -61,8 +65,10 @@ VM_DENYWRITE went away in 5.15; ``gu`` is the same bit from 6.19 on.
 _HEADER = re.compile(
     r"(?P<start>[0-9a-f]{1,16})-(?P<end>[0-9a-f]{1,16}) (?P<perms>[-rwxsp]{4}) "
     r"(?P<offset>[0-9a-f]{1,16}) (?P<device>[0-9a-f]+:[0-9a-f]+) "
-    r"(?P<inode>[0-9]{1,20}) *(?P<name>.*)"
+    r"(?P<inode>[0-9]{1,20}) *(?P<name>.*)\n?"
 )
+_HEXADECIMAL = tuple("0123456789abcdef")
+_MOST_KNOWN = 1024
 _NUMBER = re.compile(r"[0-9]{1,20}")
 
 _NAME = re.compile(r"^Name:\t(.*)$", re.MULTILINE)
@@ -117,7 +123,12 @@ class SmapsVma:
     @property
     def flag_names(self) -> frozenset[str]:
         """``vm_flags`` by the kernel's names; a code unknown to us names itself."""
-        return frozenset(FLAG_NAMES.get(code, code) for code in self.vm_flags)
+        return _flag_names(self.vm_flags)
+
+
+@lru_cache(maxsize=1024)
+def _flag_names(codes: frozenset[str]) -> frozenset[str]:
+    return frozenset(FLAG_NAMES.get(code, code) for code in codes)
 
 
 def read_smaps(pid: int | str = "self") -> list[SmapsVma]:
@@ -126,7 +137,9 @@ def read_smaps(pid: int | str = "self") -> list[SmapsVma]:
     Raises ForktraceError if there is no such process, if it may not be read, or if it
     has no memory of its own (a kernel thread or a zombie).
     """
-    vmas = parse_smaps(_read(pid, "smaps"))
+    with _opened(pid, "smaps") as file:
+        # Line by line: the text of 60,000 VMAs takes 40 MB.
+        vmas = _parse_smaps(_as_text(file))
     if not vmas:
         raise _no_memory(pid)
     return vmas
@@ -204,28 +217,70 @@ def parse_smaps(text: str) -> list[SmapsVma]:
 
     Raises ForktraceError if a line is of neither known shape.
     """
-    vmas: list[SmapsVma] = []
-    block: list[str] = []
     # Not splitlines(): a file's name may hold a form feed or another such character.
-    for line in text.split("\n"):
-        if block and _HEADER.fullmatch(line):
-            vmas.append(_parse_vma(block))
-            block = []
-        if line:
-            block.append(line)
-    if block:
-        vmas.append(_parse_vma(block))
+    return _parse_smaps(text.split("\n"))
+
+
+def _parse_smaps(lines: Iterable[str]) -> list[SmapsVma]:
+    vmas: list[SmapsVma] = []
+    header: re.Match[str] | None = None
+    block: list[str] = []
+    # Of many VMAs next to each other most lines are the same: such are parsed once.
+    known: dict[tuple[str, ...], _Fields] = {}
+    for line in lines:
+        # Fields begin with a capital letter.
+        found = _HEADER.fullmatch(line) if line[:1] in _HEXADECIMAL else None
+        if found is None:
+            if line not in ("", "\n"):
+                block.append(line)
+            continue
+        if header or block:
+            vmas.append(_vma(header, block, known))
+        header, block = found, []
+    if header or block:
+        vmas.append(_vma(header, block, known))
     return vmas
 
 
-def _parse_vma(block: list[str]) -> SmapsVma:
-    header = _HEADER.fullmatch(block[0])
+def _vma(
+    header: re.Match[str] | None,
+    block: Sequence[str],
+    known: dict[tuple[str, ...], _Fields],
+) -> SmapsVma:
     if header is None:
         raise _unreadable(block[0])
+    fields = known.get(key := tuple(block))
+    if fields is None:
+        fields = _fields(block)
+        if len(known) < _MOST_KNOWN:
+            known[key] = fields
+    return SmapsVma(
+        start=int(header["start"], 16),
+        end=int(header["end"], 16),
+        perms=header["perms"],
+        offset=int(header["offset"], 16),
+        device=header["device"],
+        inode=int(header["inode"]),
+        name=header["name"],
+        sizes=fields.sizes,
+        other=fields.other,
+        vm_flags=fields.vm_flags,
+    )
+
+
+class _Fields(NamedTuple):
+    """What stands below a VMA's header."""
+
+    sizes: Mapping[str, int]
+    other: Mapping[str, int]
+    vm_flags: frozenset[str]
+
+
+def _fields(block: Sequence[str]) -> _Fields:
     sizes: dict[str, int] = {}
     other: dict[str, int] = {}
     vm_flags: frozenset[str] = frozenset()
-    for line in block[1:]:
+    for line in block:
         field, colon, value = line.partition(":")
         words = value.split()
         if field == "VmFlags":
@@ -238,29 +293,31 @@ def _parse_vma(block: list[str]) -> SmapsVma:
             other[field] = int(words[0])
         else:
             raise _unreadable(line)
-    return SmapsVma(
-        start=int(header["start"], 16),
-        end=int(header["end"], 16),
-        perms=header["perms"],
-        offset=int(header["offset"], 16),
-        device=header["device"],
-        inode=int(header["inode"]),
-        name=header["name"],
-        sizes=sizes,
-        other=other,
-        vm_flags=vm_flags,
-    )
+    return _Fields(sizes, other, vm_flags)
 
 
 def _unreadable(line: str) -> ForktraceError:
-    return ForktraceError(f"smaps: cannot read the line {line!r:.200}")
+    said = line.rstrip("\n")
+    return ForktraceError(f"smaps: cannot read the line {said!r:.200}")
 
 
 def _read(pid: int | str, name: str) -> str:
+    with _opened(pid, name) as file:
+        return _as_text(file).read()
+
+
+def _as_text(file: BinaryIO) -> TextIOWrapper:
+    # As decode_comm() does, so that a process has one name in every command.
+    return TextIOWrapper(file, "utf-8", "backslashreplace", newline="\n")
+
+
+@contextmanager
+def _opened(pid: int | str, name: str) -> Iterator[BinaryIO]:
+    """Open a file of a process; what goes wrong with it becomes a ForktraceError."""
     path = Path("/proc") / str(pid) / name
     try:
-        # As decode_comm() does, so that a process has one name in every command.
-        return path.read_bytes().decode("utf-8", "backslashreplace")
+        with path.open("rb") as file:
+            yield file
     except FileNotFoundError:
         raise _missing(path) from None
     except ProcessLookupError:

@@ -11,8 +11,9 @@ as a ``doubt``, and what it would cost if it came true:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from forktrace.explain import guards
@@ -127,8 +128,14 @@ def forecast(
     ``rule`` is the running kernel's, or, with ``release``, that of another kernel.
     ``names`` are those of the running kernel's bits.
     """
+
+    @lru_cache(maxsize=1024)
+    def decided(src: frozenset[str], anon: bool, fork_event: bool) -> fork.Fate:
+        dst = fork.inherited(src, fork_event=fork_event)
+        return fork.fate(rule, names, src, dst, anon_vma=anon)
+
     fates = [
-        _decide(vma, found, rule, names, process.fork_event, release)
+        _decide(vma, found, rule, decided, process.fork_event, release)
         for vma, found in zip(process.vmas, process.guards)
     ]
     seen = process.seen.tables
@@ -144,20 +151,15 @@ def _decide(
     vma: SmapsVma,
     found: Guards,
     rule: Rule,
-    names: FlagNames,
+    decided: Callable[[frozenset[str], bool, bool], fork.Fate],
     fork_event: bool | None,
     release: str | None,
 ) -> Fate:
     src, by_guard = guards.as_under(rule, release, vma, found)
     anon = True if by_guard else has_anon_vma(vma)
-
-    def decided(*, fork_event: bool) -> fork.Fate:
-        dst = fork.inherited(src, fork_event=fork_event)
-        return fork.fate(rule, names, src, dst, anon_vma=bool(anon))
-
-    made = decided(fork_event=bool(fork_event))
+    made = decided(src, bool(anon), bool(fork_event))
     doubt: Doubt = ""
-    if fork_event is None and decided(fork_event=True) != made:
+    if fork_event is None and decided(src, bool(anon), True) != made:
         doubt = "event_fork"
     elif made.decision == "skip" and anon is None:
         doubt = "anon_vma"
