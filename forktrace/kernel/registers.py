@@ -10,18 +10,22 @@ class Registers(NamedTuple):
     """What an unwinder starts from; ``dwarf`` is indexed by DWARF's numbers.
 
     ``syscall`` is the name of the system call, empty where it is not one that forks.
+    ``address_mask`` has the bits that an address can have: what is saved on the stack
+    may carry more in the others.
     """
 
     pc: int
     sp: int
     dwarf: Sequence[int]
     syscall: str
+    address_mask: int
 
 
 class RegisterLayout(NamedTuple):
     """Where ``struct pt_regs`` of one architecture has them, in words of 64 bits.
 
-    ``syscalls`` are those that come to kernel_clone() and may fork.
+    ``syscalls`` are those that come to kernel_clone() and may fork. ``address_bits``
+    is how long an address of user space is.
     """
 
     words: int
@@ -30,14 +34,17 @@ class RegisterLayout(NamedTuple):
     dwarf: Sequence[int]
     syscall: int
     syscalls: Mapping[int, str]
+    address_bits: int = 64
 
     def read(self, words: Sequence[int]) -> Registers:
         """Sort the words."""
+        mask = (1 << self.address_bits) - 1
         return Registers(
             pc=words[self.pc],
             sp=words[self.sp],
-            dwarf=[words[at] for at in self.dwarf],
+            dwarf=[words[at] & mask for at in self.dwarf],
             syscall=self.syscalls.get(words[self.syscall], ""),
+            address_mask=mask,
         )
 
 
@@ -60,4 +67,6 @@ ARM64 = RegisterLayout(
     dwarf=tuple(range(32)),
     syscall=8,
     syscalls={220: "clone", 435: "clone3"},
+    # Above them pointer authentication signs return addresses (ARMv8.3, Linux 5.0).
+    address_bits=48,
 )

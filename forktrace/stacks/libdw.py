@@ -201,7 +201,9 @@ class Process:
         if at < 0 or at + _WORD > len(stack):
             self._beyond |= at >= 0
             return False
-        result[0] = int.from_bytes(stack[at : at + _WORD], "little")
+        word = int.from_bytes(stack[at : at + _WORD], "little")
+        # Only saved registers are read, and only addresses among them matter.
+        result[0] = word & registers.address_mask
         return True
 
     def _set_registers(self, thread: int, _: int) -> bool:
