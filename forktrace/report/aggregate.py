@@ -36,6 +36,7 @@ class _Sums:
     durations: Spread = field(default_factory=Spread)
     copy_ns: int = 0
     page_table_bytes: int = 0
+    pinned_bytes: int = 0
     triggers: Counter[str] = field(default_factory=Counter)
     execs: list[int] = field(default_factory=lambda: [0, 0, 0])
 
@@ -45,6 +46,7 @@ class _Sums:
         self.durations.add(fork.duration_ns, place)
         self.copy_ns += fork.copy_ns
         self.page_table_bytes += fork.page_table_bytes
+        self.pinned_bytes += fork.pinned_bytes or 0
         triggers = self.triggers
         for cost in fork.triggers:
             known = cost.trigger in triggers or len(triggers) < _MOST_TRIGGERS
@@ -64,6 +66,7 @@ class _Sums:
             triggers=dict(self.triggers.most_common()),
             exec_discards=ExecDiscards(*self.execs),
             names=names,
+            pinned_bytes=self.pinned_bytes,
         )
 
 
@@ -164,7 +167,7 @@ class Aggregator:
         self._began = recording.header.time_ns
         self._last = self._began
         self._lost: Mapping[str, int] = {}
-        self._failed = self._tables = self._detailed = 0
+        self._failed = self._tables = self._pinned = self._detailed = 0
         self._durations, self._copies = Spread(), Spread()
         self._vmas = [0, 0, 0, 0, 0]
         self._triggers: dict[tuple[str, bool], list[int]] = {}
@@ -210,6 +213,7 @@ class Aggregator:
             for name, ns in vars(fork.parts).items():
                 self._parts[name] += ns
         self._tables += fork.page_table_bytes
+        self._pinned += fork.pinned_bytes or 0
         _add(self._vmas, *astuple(fork.vmas))
         for cost in fork.triggers:
             self._add_trigger(cost)
@@ -276,6 +280,7 @@ class Aggregator:
             failures=self._failures.ranked(),
             left_out=self._recording.left_out,
             unkept=self._recording.unkept,
+            pinned_bytes=self._pinned,
         )
 
 
