@@ -146,6 +146,26 @@ def test_where_to_count_is_found_without_addresses_too() -> None:
     assert places
 
 
+def test_explain_foretells_it(workload: Workload) -> None:
+    pid, size = workload.pid, workload.ready["size"]
+    workload.ask("go")  # as any process that has run for a while
+    told = json.loads(run_forktrace("explain", str(pid), "--json").stdout)
+    copied = workload.ask("go")["copied_bytes"]
+    assert told["pinned_bytes"] == copied == size
+    (mapping,) = (each for each in told["details"] if each["pinned_bytes"])
+    assert (int(mapping["start"], 16), mapping["pinned_bytes"]) == (
+        workload.ready["start"],
+        size,
+    )
+    assert told["advice"][0]["action"] == "dontfork"
+    assert told["advice"][0]["pinned_bytes"] == size
+    said = run_forktrace("explain", str(pid)).stdout
+    assert f"would also copy at least {size // MIB} MiB of pages" in _flat(said)
+    workload.ask("dontfork")
+    told = json.loads(run_forktrace("explain", str(pid), "--json").stdout)
+    assert (told["pinned_bytes"], workload.ask("go")["copied_bytes"]) == (0, 0)
+
+
 def _flat(text: str) -> str:
     return " ".join(text.split())
 
