@@ -32,6 +32,7 @@
  *   SRC_MASK     the same for src_vma->vm_flags
  *   ROW_OF(bits) the bits of both masks packed next to each other
  *   ROWS         how many (trigger, anon_vma) there are: two for each subset of bits
+ *   PAGE_BYTES   the size of a page
  *   SLOTS, COSTS, CHILDREN, BUCKETS, BUCKET_OF(ns): sizes and histogram bounds
  *   REGISTERS, SP    words of struct pt_regs, and which of them is the stack pointer
  *
@@ -108,6 +109,8 @@ struct fork_slot {
 	u64 mapped_ns; /* and when it was done */
 	u64 run_delay; /* what the task ever waited for a CPU; in the end, for this fork */
 	u64 copy_delay; /* the same, up to the VMA under way */
+	u64 pinned_bytes; /* of pages that were copied themselves, */
+	u64 told_pinned;  /* and of those the ones in VMAs already described */
 	/* the VMA under way */
 	u64 src;
 	u64 dst;
@@ -137,6 +140,7 @@ struct vma_event {
 	u64 copy_ns;
 	u64 page_table_bytes;
 	u64 run_delay;
+	u64 pinned_bytes;
 	u32 row;
 	u32 copied;
 	u32 source;
@@ -195,6 +199,7 @@ struct totals {
 	u64 run_delay;
 	u64 vforks;
 	u64 vfork_ns; /* that those held their parents which are over */
+	u64 pinned_bytes;
 	u64 failed[ERRNOS]; /* by errno; the last is ERESTARTNOINTR, 0 any other */
 	u64 part_ns[PARTS];
 	u64 part_buckets[PARTS][BUCKETS];
@@ -617,6 +622,8 @@ static __always_inline void settle(struct fork_slot *slot, struct totals *sum)
 		add_row(&ours->rows[i], row);
 	}
 	add(&sum->skip, slot->skipped);
+	if (slot->pinned_bytes)
+		add(&sum->pinned_bytes, slot->pinned_bytes);
 	add(&sum->copy_ns, slot->copy_ns);
 	count(sum->copy_buckets, slot->copy_ns);
 	if (slot->observe == BY_RETURN) {
@@ -769,6 +776,7 @@ static __always_inline int fork_enters(u64 clone_flags)
 		slot->parts[i] = 0;
 	slot->copy_ns = slot->lock_ns = slot->locked_ns = slot->mapped_ns = 0;
 	slot->run_delay = run_delay();
+	slot->pinned_bytes = slot->told_pinned = 0;
 	slot->parent_vmas = 0;
 	slot->child_vmas = 0;
 	slot->calls = 0;
@@ -1175,12 +1183,14 @@ static __always_inline void describe(const enum way way, struct fork_slot *slot,
 		.copy_ns = copy_ns,
 		.page_table_bytes = bytes,
 		.run_delay = copy_ns ? run_delay() - slot->copy_delay : 0,
+		.pinned_bytes = slot->pinned_bytes - slot->told_pinned,
 		.row = row,
 		.copied = copied,
 		.source = slot->observe && slot->witness != UNSEEN ? slot->observe :
 								     BY_RULE,
 		.anon_vma = has_anon_vma(way, src),
 	};
+	slot->told_pinned = slot->pinned_bytes;
 	if (events.ringbuf_output(&event, sizeof(event), 0))
 		lose(LOST_VMA_EVENT);
 }
@@ -1239,6 +1249,37 @@ int witness_branch(struct pt_regs *ctx)
 
 	if (slot && slot->inside)
 		slot->witness = COPY;
+	return 0;
+}
+
+/* ----------------------------------------------------------- pinned pages -- */
+
+/* A page that a device may write to must stay the parent's: fork gives the child a copy
+ * at once (Linux 5.9, commit 70e806e4e645). This hangs on the instruction within
+ * copy_page_range() that calls for such a copy's rmap, which nothing else runs. */
+int page_copied(struct pt_regs *ctx)
+{
+	struct fork_slot *slot = find();
+
+	if (slot)
+		slot->pinned_bytes += PAGE_BYTES;
+	return 0;
+}
+
+/* The same of hugetlb, whose pages get their rmap by a function of their own, called for
+ * each new one. The inode's block is as large as the page. */
+int huge_page_copied(struct pt_regs *ctx)
+{
+#ifdef OFF_INODE_BLKBITS
+	struct fork_slot *slot = find();
+	u64 file, inode;
+
+	if (!slot || !slot->inside)
+		return 0;
+	file = READ(64, PT_REGS_PARM2(ctx), OFF_VMA_FILE);
+	inode = READ(64, file, OFF_FILE_INODE);
+	slot->pinned_bytes += 1ULL << (READ(8, inode, OFF_INODE_BLKBITS) & 63);
+#endif
 	return 0;
 }
 

@@ -63,11 +63,16 @@ def attach_trampoline(program: int) -> int:
     return _call("bpf_raw_tracepoint_open", None, program)
 
 
-def put_descriptor(fd: int, index: int, descriptor: int) -> None:
-    """Make a file descriptor an element of a map that holds such, as of cgroups."""
-    key, value = ctypes.c_uint32(index), ctypes.c_uint32(descriptor)
+def put_number(fd: int, index: int, number: int) -> None:
+    """Set an element of four bytes; where a map holds cgroups, say, to a descriptor."""
+    key, value = ctypes.c_uint32(index), ctypes.c_uint32(number)
     any_flags = ctypes.c_uint64(0)
     _call("bpf_map_update_elem", fd, ctypes.byref(key), ctypes.byref(value), any_flags)
+
+
+def freeze(fd: int) -> None:
+    """Let nobody change a map by bpf(2) any more (Linux 5.2, commit 87df15de441b)."""
+    _call("bpf_map_freeze", fd)
 
 
 class MappedArray:

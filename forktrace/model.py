@@ -33,7 +33,7 @@ class Vma:
     ``flags`` names the bits of ``src_flags``. ``trigger`` is None unless ``decision``
     is ``copy``. ``dst_flags`` is 0 for a ``dontcopy`` VMA: the child has none. For
     ``run_delay_ns`` of ``copy_ns`` the task was ready to run and had no CPU: it was
-    preempted, and this VMA is not to blame.
+    preempted, and this VMA is not to blame. ``pinned_bytes``: as in ``Fork``.
     """
 
     start: int
@@ -48,6 +48,7 @@ class Vma:
     copy_ns: int
     page_table_bytes: int
     run_delay_ns: int = 0
+    pinned_bytes: int | None = None
 
     @property
     def run_ns(self) -> int:
@@ -69,6 +70,7 @@ class Vma:
             "copy_ns": self.copy_ns,
             "run_delay_ns": self.run_delay_ns,
             "page_table_bytes": self.page_table_bytes,
+            "pinned_bytes": self.pinned_bytes,
         }
 
     @classmethod
@@ -88,12 +90,18 @@ class Vma:
             copy_ns=number_of(record, "copy_ns"),
             page_table_bytes=number_of(record, "page_table_bytes"),
             run_delay_ns=_newer(record, "run_delay_ns"),
+            pinned_bytes=_if_known(record, "pinned_bytes"),
         )
 
 
 def _newer(record: Mapping[str, Any], name: str) -> int:
     """Return a number that is missing in what forktrace 0.1 wrote: 0 there."""
     return number_of(record, name) if name in record else 0
+
+
+def _if_known(record: Mapping[str, Any], name: str) -> int | None:
+    """Return a number that may be null, or missing as in what forktrace 0.1 wrote."""
+    return None if record.get(name) is None else number_of(record, name)
 
 
 @dataclass(frozen=True)
@@ -218,8 +226,10 @@ class Fork:
     the process, which is its first thread's, and ``thread`` that of the thread that
     called. ``parts`` is None where the kernel does not show them or one was missed,
     ``details`` unless each VMA was asked for, ``stack`` unless stacks were and this one
-    could be read. For ``run_delay_ns`` of it the task was
-    ready to run and had no CPU.
+    could be read. For ``run_delay_ns`` of it the task was ready to run and had no CPU.
+    ``pinned_bytes`` are pages that fork copied, not only their entries, because the
+    parent has them pinned for a device; None where this kernel does not let them be
+    counted.
     """
 
     time_ns: int
@@ -240,6 +250,7 @@ class Fork:
     parts: Parts | None = None
     run_delay_ns: int = 0
     stack: Stack | None = None
+    pinned_bytes: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the published JSON object of one fork, schema 1."""
@@ -259,6 +270,7 @@ class Fork:
             "parts": self.parts.to_json() if self.parts else None,
             "run_delay_ns": self.run_delay_ns,
             "page_table_bytes": self.page_table_bytes,
+            "pinned_bytes": self.pinned_bytes,
             "vmas": self.vmas.to_json(),
             "triggers": [trigger.to_json() for trigger in self.triggers],
         }
@@ -294,6 +306,7 @@ class Fork:
             parts=None if parts is None else Parts.from_json(parts),
             run_delay_ns=_newer(record, "run_delay_ns"),
             stack=None if stack is None else Stack.from_json(stack),
+            pinned_bytes=_if_known(record, "pinned_bytes"),
         )
 
 
@@ -306,6 +319,7 @@ class Sums:
     duration_ns: int = 0
     copy_ns: int = 0
     page_table_bytes: int = 0
+    pinned_bytes: int = 0
 
     def add(self, fork: Fork) -> None:
         """Add one."""
@@ -314,6 +328,7 @@ class Sums:
         self.duration_ns += fork.duration_ns
         self.copy_ns += fork.copy_ns
         self.page_table_bytes += fork.page_table_bytes
+        self.pinned_bytes += fork.pinned_bytes or 0
 
 
 @dataclass(frozen=True)
@@ -488,7 +503,7 @@ class Totals:
     errno, ``parts`` as ``Parts``; it is empty where the kernel does not show them.
     ``decision_checks`` is keyed by (source, result) with result ``agree`` or
     ``disagree``. ``forks_in_progress`` is no sum: it counts the forks that have started
-    and neither made a child nor failed.
+    and neither made a child nor failed. ``pinned_bytes``: as in ``Fork``.
     """
 
     forks: dict[Outcome, int]
@@ -508,6 +523,7 @@ class Totals:
     parts: dict[str, Histogram] = field(default_factory=dict)
     vforks: Vforks = Vforks()
     run_delay_ns: int = 0
+    pinned_bytes: int | None = None
 
     @property
     def part_ns(self) -> dict[str, int]:

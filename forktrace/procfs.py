@@ -73,6 +73,8 @@ _NUMBER = re.compile(r"[0-9]{1,20}")
 
 _NAME = re.compile(r"^Name:\t(.*)$", re.MULTILINE)
 _TGID = re.compile(r"^Tgid:\t([0-9]{1,10})$", re.MULTILINE)
+_PARENT = re.compile(r"^PPid:\t([0-9]{1,10})$", re.MULTILINE)
+_VM_PIN = re.compile(r"^VmPin:\t *([0-9]{1,20}) kB$", re.MULTILINE)
 _VM_PTE = re.compile(r"^VmPTE:\t *([0-9]{1,20}) kB$", re.MULTILINE)
 
 
@@ -151,12 +153,16 @@ class Status:
 
     ``comm`` is the name with control characters escaped as the kernel does.
     ``page_table_bytes`` covers all levels but the top one; it is None for a kernel
-    thread or a process that has ended, which have no memory.
+    thread or a process that has ended, which have no memory. ``pinned_bytes`` is its
+    VmPin, where not every kernel counts all that is pinned. ``parent`` is 0 for a
+    process whose parent is outside of this PID namespace.
     """
 
     pid: int
     comm: str
     page_table_bytes: int | None
+    pinned_bytes: int = 0
+    parent: int = 0
 
 
 def require_mounted() -> None:
@@ -171,13 +177,17 @@ def read_status(pid: int | str = "self") -> Status:
     Raises ForktraceError if there is no such process or it may not be read.
     """
     text = _read(pid, "status")
-    name, process, tables = (found.search(text) for found in (_NAME, _TGID, _VM_PTE))
+    name, process, tables, pinned, parent = (
+        found.search(text) for found in (_NAME, _TGID, _VM_PTE, _VM_PIN, _PARENT)
+    )
     if not (name and process):
         raise ForktraceError(f"There is no process {pid}.")  # it ended as we read
     return Status(
         pid=int(process[1]),
         comm=name[1],
         page_table_bytes=int(tables[1]) * 1024 if tables else None,
+        pinned_bytes=int(pinned[1]) * 1024 if pinned else 0,
+        parent=int(parent[1]) if parent else 0,
     )
 
 

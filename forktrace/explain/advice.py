@@ -31,7 +31,8 @@ class Advice:
     """One thing to do, for how many VMAs, and what it saves at each fork.
 
     ``condition`` says when it is right; empty: always. ``entries`` are page-table
-    entries that need not be copied any more where the tables themselves stay.
+    entries that need not be copied any more where the tables themselves stay,
+    ``pinned_bytes`` pages.
     ``mappings`` are the VMAs' start addresses, dearest first; empty: all of them.
     """
 
@@ -43,6 +44,7 @@ class Advice:
     page_table_bytes: int
     entries: int = 0
     mappings: tuple[int, ...] = ()
+    pinned_bytes: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return one entry of the published ``advice``."""
@@ -54,20 +56,34 @@ class Advice:
             "vmas": self.vmas,
             "page_table_bytes": self.page_table_bytes,
             "entries": self.entries,
+            "pinned_bytes": self.pinned_bytes,
             "mappings": [f"{start:#x}" for start in self.mappings],
         }
 
 
 def advise(forecast: Forecast) -> tuple[Advice, ...]:
     """Return what to do, the cheapest win first; nothing where nothing is copied."""
-    ways = (_unguard, _no_event_fork, _dontfork, _huge_pages, _posix_spawn)
+    ways = (
+        *(_unguard, _no_event_fork, _dontfork_pinned, _dontfork),
+        *(_huge_pages, _posix_spawn),
+    )
     found = [advice for way in ways for advice in way(forecast)]
     least = _WORTH * forecast.page_table_bytes
-    worth = [each for each in found if each.page_table_bytes >= least or each.entries]
-    return tuple(
-        sorted(
-            worth, key=lambda a: (bool(a.condition), -a.page_table_bytes, -a.entries)
-        )
+    worth = [
+        each
+        for each in found
+        if each.page_table_bytes >= least or each.entries or each.pinned_bytes
+    ]
+    return tuple(sorted(worth, key=_rank))
+
+
+def _rank(advice: Advice) -> tuple[bool, bool, int, int]:
+    """Put buffers first of what has a condition: children hardly ever use them."""
+    return (
+        bool(advice.condition),
+        advice.action != "dontfork" or not advice.pinned_bytes,
+        -advice.page_table_bytes,
+        -advice.entries,
     )
 
 
@@ -130,12 +146,35 @@ def _no_event_fork(forecast: Forecast) -> Iterator[Advice]:
         )
 
 
+def _dontfork_pinned(forecast: Forecast) -> Iterator[Advice]:
+    pinned = [fate for fate in forecast.fates if fate.pinned_bytes]
+    if pinned:
+        pinned.sort(key=lambda fate: (-fate.pinned_bytes, fate.vma.start))
+        whole = [each for each in pinned if each.pinned_bytes == each.vma.size]
+        buffers = ", ".join(
+            f"{fate.vma.start:#x} ({size(fate.pinned_bytes)})" for fate in pinned[:_FEW]
+        )
+        yield Advice(
+            action="dontfork",
+            text=f"madvise(MADV_DONTFORK) on the buffers registered with io_uring, in "
+            f"{buffers}{' and others' if len(pinned) > _FEW else ''}",
+            reason="They are pinned: fork gives the child copies of their pages, as "
+            "the kernel goes on to write to the parent's.",
+            condition="if the child does not use them",
+            vmas=len(whole),
+            page_table_bytes=forecast.saved(whole),
+            mappings=tuple(fate.vma.start for fate in pinned),
+            pinned_bytes=forecast.pinned_bytes,
+        )
+
+
 def _dontfork(forecast: Forecast) -> Iterator[Advice]:
     least = max(64 << 10, forecast.page_table_bytes // 10)
     large = [
         fate
         for fate in forecast.fates
         if fate.copied
+        and not fate.pinned_bytes
         and fate.page_table_bytes >= least
         and not fate.vma.name.startswith(_VITAL)
         and not only_guards(fate)
@@ -161,6 +200,8 @@ def _huge_pages(forecast: Forecast) -> Iterator[Advice]:
         and fate.vma.size >= 2 * LEAF
         and fate.pages * PAGE > fate.vma.rss // 2
         and "ht" not in fate.vma.vm_flags
+        # One pinned page makes fork copy all of the huge page that it is in.
+        and not fate.pinned_bytes
     ]
     entries = sum(fate.pages for fate in small)
     if entries >= _MANY_ENTRIES:
@@ -189,6 +230,7 @@ def _posix_spawn(forecast: Forecast) -> Iterator[Advice]:
             condition="if it calls fork() for a child that only calls exec",
             vmas=forecast.counts.copy,
             page_table_bytes=forecast.page_table_bytes,
+            pinned_bytes=forecast.pinned_bytes,
         )
 
 

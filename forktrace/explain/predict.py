@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from forktrace.explain import guards
+from forktrace.explain import guards, pins
 from forktrace.explain.guards import Guards
 from forktrace.explain.pagetables import LEAF, MIDDLE, PAGE, TOP, PageTables
 from forktrace.explain.process import Process
@@ -40,6 +40,7 @@ class Fate:
     ``anon_vma`` is None where /proc does not tell. ``page_table_bytes`` are those that
     would be newly allocated for it; with a ``doubt``, those if it came true, which the
     forecast's sums leave out. ``guard_pages`` is None where they are not known.
+    ``pinned_bytes`` are pages that are copied themselves, for what /proc tells.
     """
 
     vma: SmapsVma
@@ -49,6 +50,7 @@ class Fate:
     doubt: Doubt = ""
     page_table_bytes: int = 0
     guard_pages: int | None = None
+    pinned_bytes: int = 0
 
     @property
     def copied(self) -> bool:
@@ -91,6 +93,17 @@ class Forecast:
     def page_table_bytes(self) -> int:
         """Bytes of page tables the child would be given."""
         return sum(fate.page_table_bytes for fate in self.fates if fate.copied)
+
+    @property
+    def pinned_bytes(self) -> int:
+        """Bytes of pages that would be copied themselves, for what /proc tells."""
+        return sum(fate.pinned_bytes for fate in self.fates)
+
+    @property
+    def pinned_elsewhere(self) -> int:
+        """Bytes that are pinned (VmPin) and not known where: at least so many."""
+        known = sum(end - start for start, end in self.process.buffers)
+        return max(0, self.process.pinned_bytes - known)
 
     @property
     def doubtful(self) -> tuple[Fate, ...]:
@@ -141,7 +154,12 @@ def forecast(
     seen = process.seen.tables
     hidden = max(0, process.page_table_bytes - seen.size)
     tables = with_hidden(seen, hidden, fates)
-    priced = _priced(fates, tables)
+    priced = tuple(
+        replace(fate, pinned_bytes=pins.copied_bytes(fate.vma, process.buffers))
+        if fate.copied
+        else fate
+        for fate in _priced(fates, tables)
+    )
     made = Forecast(process, rule, priced, tables, hidden, 0)
     copied = ((fate.vma.start, fate.vma.end) for fate in priced if fate.copied)
     return replace(made, hidden_copied=made.page_table_bytes - sum(seen.copied(copied)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from forktrace import procfs
-from forktrace.explain import guards, pagemap, userfaults
+from forktrace.explain import guards, pagemap, pins, userfaults
 from forktrace.explain.guards import Guards
 from forktrace.explain.pagemap import Seen
 from forktrace.procfs import SmapsVma
@@ -20,7 +20,8 @@ class Process:
 
     ``page_table_bytes`` is what its own tables take (VmPTE), ``seen`` what of them
     pagemap shows. ``fork_event``: whether its userfaultfds report forks, None where
-    that is not known. ``guards`` belong to ``vmas`` one by one.
+    that is not known. ``guards`` belong to ``vmas`` one by one. ``buffers`` are
+    registered with io_uring; ``pinned_bytes`` is VmPin.
     """
 
     pid: int
@@ -30,6 +31,8 @@ class Process:
     guards: tuple[Guards, ...]
     seen: Seen
     fork_event: bool | None
+    buffers: tuple[pins.Range, ...] = ()
+    pinned_bytes: int = 0
 
     @classmethod
     def read(cls, pid: int, *, scan: bool = True) -> Process:
@@ -52,6 +55,8 @@ class Process:
             guards=_guards(vmas, seen),
             seen=seen,
             fork_event=fork_event,
+            buffers=pins.io_uring_buffers(pid, status.parent),
+            pinned_bytes=status.pinned_bytes,
         )
 
 

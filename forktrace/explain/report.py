@@ -107,6 +107,7 @@ class Answer:
             "hidden_page_table_bytes": self.forecast.hidden_bytes,
             "hidden_copied_bytes": self.forecast.hidden_copied,
             "guessed_bytes": process.seen.guessed,
+            "pinned_elsewhere_bytes": self.forecast.pinned_elsewhere,
             "fork_event": process.fork_event,
             "triggers": [_trigger(cost) for cost in self.forecast.triggers],
             "refusals": [refusal.to_json() for refusal in self.refusals],
@@ -163,6 +164,7 @@ def _sums(subject: Subject, forecast: Forecast) -> dict[str, Any]:
     return {
         "vmas": forecast.counts.to_json(),
         "page_table_bytes": forecast.page_table_bytes,
+        "pinned_bytes": forecast.pinned_bytes,
         "copy_ns": subject.time_ns(forecast),
         "doubtful": {
             "vmas": len(doubtful),
@@ -195,5 +197,6 @@ def _detail(fate: Fate) -> dict[str, Any]:
         "flags": sorted(fate.vma.flag_names),
         "rss_bytes": fate.vma.rss,
         **_decided(fate),
+        "pinned_bytes": fate.pinned_bytes,
         "guard_bytes": None if fate.guard_pages is None else fate.guard_pages * PAGE,
     }

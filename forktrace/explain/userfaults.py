@@ -8,10 +8,9 @@ programs hand it to another process, and then /proc cannot tell.
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
+from forktrace.explain.descriptors import fdinfo
 from forktrace.kinds.userfaultfd import EVENT_FORK
 
 _LINK = "anon_inode:[userfaultfd]"
@@ -28,22 +27,6 @@ def reports_forks(pid: int | str) -> bool | None:
 
 
 def _features(pid: int | str) -> list[int]:
-    folder = Path(f"/proc/{pid}")
-    found = []
-    try:
-        descriptors = os.listdir(folder / "fd")
-    except OSError:
-        return []
-    for number in descriptors:
-        try:
-            # The file's name; /dev/userfaultfd gives the same one.
-            if os.readlink(folder / "fd" / number) != _LINK:
-                continue
-            match = _FEATURES.search(
-                (folder / "fdinfo" / number).read_text(errors="replace")
-            )
-        except OSError:  # closed meanwhile
-            continue
-        if match:
-            found.append(int(match[1], 16))
-    return found
+    # The file's name; /dev/userfaultfd gives the same one.
+    texts = (text for _, text in fdinfo(pid, _LINK))
+    return [int(match[1], 16) for match in map(_FEATURES.search, texts) if match]

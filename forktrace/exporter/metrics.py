@@ -137,6 +137,8 @@ class ForktraceCollector(Collector):
             mappings = list(self._watched.families()) if self._watched else []
         yield from _forks(totals)
         yield _run_delay(totals.run_delay_ns)
+        if totals.pinned_bytes is not None:
+            yield _pinned(totals.pinned_bytes)
         yield from _parts(totals.parts)
         yield from _failures(totals.failures, failures)
         yield from _triggers(triggers)
@@ -201,6 +203,17 @@ def _forks(totals: Totals) -> Iterator[Metric]:
         "copy skipped, left out of the child (dontcopy), or wiped (wipeonfork).",
         ["decision"],
         [([each], getattr(totals.vmas, each)) for each in get_args(Decision)],
+    )
+
+
+def _pinned(count: int) -> Metric:
+    return counter(
+        "forktrace_pinned_bytes",
+        "Bytes of pages that forks copied, not only their entries, because the parent "
+        "had them pinned (io_uring, RDMA).",
+        [],
+        [([], count)],
+        "bytes",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from forktrace.kernel import page_copies
 from forktrace.kernel.btf import Btf
 from forktrace.kernel.flags import FlagNames
 from forktrace.kernel.rule import SYMBOLS, Reading, Rule, read_rule
@@ -15,7 +16,9 @@ AROUND_DUP_MMAP = ("uprobe_start_dup_mmap", "uprobe_dup_mmap", "uprobe_end_dup_m
 """What dup_mmap() calls before it waits for the parent's mmap_lock, once it has it, and
 when it is done; missing where CONFIG_UPROBES is not set."""
 
-NEEDED = ("kernel_clone", *AROUND_DUP_MMAP, *SYMBOLS)
+NEEDED = tuple(
+    dict.fromkeys(("kernel_clone", *AROUND_DUP_MMAP, *SYMBOLS, *page_copies.SYMBOLS))
+)
 """What is looked up in kallsyms: always the same, for one reading serves all."""
 
 

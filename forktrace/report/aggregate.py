@@ -39,6 +39,7 @@ class _Sums:
     durations: Spread = field(default_factory=Spread)
     copy_ns: int = 0
     page_table_bytes: int = 0
+    pinned_bytes: int = 0
     triggers: Counter[str] = field(default_factory=Counter)
     execs: list[int] = field(default_factory=lambda: [0, 0, 0])
 
@@ -48,6 +49,7 @@ class _Sums:
         self.durations.add(fork.duration_ns, place)
         self.copy_ns += fork.copy_ns
         self.page_table_bytes += fork.page_table_bytes
+        self.pinned_bytes += fork.pinned_bytes or 0
         triggers = self.triggers
         for cost in fork.triggers:
             known = cost.trigger in triggers or len(triggers) < _MOST_TRIGGERS
@@ -67,6 +69,7 @@ class _Sums:
             triggers=dict(self.triggers.most_common()),
             exec_discards=ExecDiscards(*self.execs),
             names=names,
+            pinned_bytes=self.pinned_bytes,
         )
 
 
@@ -186,7 +189,7 @@ class Aggregator:
         self._began = recording.header.time_ns
         self._last = self._began
         self._lost: Mapping[str, int] = {}
-        self._failed = self._tables = self._detailed = 0
+        self._failed = self._tables = self._pinned = self._detailed = 0
         self._durations, self._copies = Spread(), Spread()
         self._vmas = [0, 0, 0, 0, 0]
         self._triggers: dict[tuple[str, bool], list[int]] = {}
@@ -242,6 +245,7 @@ class Aggregator:
             for name, ns in vars(fork.parts).items():
                 self._parts[name] += ns
         self._tables += fork.page_table_bytes
+        self._pinned += fork.pinned_bytes or 0
         vmas = fork.vmas
         _add(
             self._vmas,
@@ -317,6 +321,7 @@ class Aggregator:
             callers=(callers := self._callers.ranked()),
             without_stack=self._callers.missing if callers else 0,
             cut_stacks=self._callers.cut,
+            pinned_bytes=self._pinned,
         )
 
 

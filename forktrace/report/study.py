@@ -43,6 +43,7 @@ class Group:
     triggers: Mapping[str, int]
     exec_discards: ExecDiscards
     names: int = 1
+    pinned_bytes: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the published object, without the name."""
@@ -55,6 +56,7 @@ class Group:
             "max_duration_ns": self.durations.highest,
             "copy_ns": self.copy_ns,
             "page_table_bytes": self.page_table_bytes,
+            "pinned_bytes": self.pinned_bytes,
             "trigger_copy_ns": dict(self.triggers),
             "exec_discards": self.exec_discards.to_json(),
         }
@@ -145,6 +147,7 @@ class Study:
     callers: tuple[Caller, ...] = ()
     without_stack: int = 0
     cut_stacks: int = 0
+    pinned_bytes: int = 0
 
     @property
     def forks(self) -> int:
@@ -173,6 +176,7 @@ class Study:
             "copy_ns": self.copies.sum,
             "parts": parts_to_json(self.parts) or None,
             "page_table_bytes": self.page_table_bytes,
+            "pinned_bytes": self.pinned_bytes,
             "vmas": self.vmas.to_json(),
             "latency_ns": {
                 "fork": quantiles(self.durations),

@@ -13,11 +13,13 @@ from typing import Literal
 from forktrace import libbpf
 from forktrace.errors import ForktraceError, Unsupported
 from forktrace.kernel.btf import Btf
+from forktrace.kernel.page_copies import WHERE_COPIED, Call, find_page_copies
 from forktrace.kernel.running import AROUND_DUP_MMAP, RunningKernel
-from forktrace.tracer import program
+from forktrace.tracer import pinned, program
 from forktrace.tracer.attach import Opener, Place, Probes, open_kprobe
 from forktrace.tracer.child import in_child
 from forktrace.tracer.compiler import source
+from forktrace.tracer.hidden import located
 from forktrace.tracer.kernel_text import read_text
 from forktrace.tracer.layout import Layout
 from forktrace.tracer.macros import has_registers, macros
@@ -69,12 +71,14 @@ class Prepared:
     """What stands ready to be attached, for which kernel; the best way comes first.
 
     ``stacks`` tells whether the programs can send who called fork.
+    ``page_copies``: see ``find_page_copies``.
     """
 
     kernel: RunningKernel
     ways: tuple[Attached, ...]
     loaded: program.Loaded
     stacks: bool
+    page_copies: tuple[Call, ...]
 
 
 def prepare(mode: AttachMode, ring_bytes: int) -> Prepared:
@@ -88,7 +92,9 @@ def prepare(mode: AttachMode, ring_bytes: int) -> Prepared:
             kernel = RunningKernel.read(btf, read_text)
             ways, loaded = _first(btf, kernel, mode, ring_bytes)
             stacks = has_registers(btf)
-        return Prepared(kernel, ways, loaded, stacks), loaded.fds()
+        symbols = located(kernel.symbols, WHERE_COPIED)
+        copies = find_page_copies(symbols, kernel.machine, read_text)
+        return Prepared(kernel, ways, loaded, stacks, copies), loaded.fds()
 
     prepared, fds = in_child(work)
     return replace(prepared, loaded=prepared.loaded.with_fds(fds))
@@ -111,7 +117,7 @@ def _load(
     layout = Layout(len(kernel.rule.bits))
     text = source(macros(btf, kernel.rule, layout))
     hooks = dict.fromkeys((name for name, _ in _FORK_PROGRAMS), _KPROBE)
-    hooks |= dict.fromkeys((*_WITNESSES, _PARTS_PROGRAM), _KPROBE)
+    hooks |= dict.fromkeys((*_WITNESSES, _PARTS_PROGRAM, *pinned.PROGRAMS), _KPROBE)
     for way in ways:
         hooks |= COPY_PROGRAMS[way]
     sizes = dict.fromkeys(_MAPS) | {"events": ring_bytes}

@@ -84,7 +84,7 @@ def read_by_probe(symbol: Symbol) -> Text:
 def _read(machine: Abi, symbol: Symbol, shared: MappedArray, program: int) -> Text:
     address = symbol.address
     if not address:
-        _run_at(symbol.name, program)
+        run_at(symbol.name, program)
         address = shared.read().address
         if not address:
             raise Unreadable(f"{symbol.name} was not called by a fork")
@@ -92,7 +92,7 @@ def _read(machine: Abi, symbol: Symbol, shared: MappedArray, program: int) -> Te
     # Not by a probe on the function itself, which may patch it.
     landing = 4 if machine.landings and not symbol.address else 0
     shared.write(_Reading(address=address - landing, status=1))
-    _run_at(_FORK, program)
+    run_at(_FORK, program)
     reading = shared.read()
     if reading.status:
         raise Unreadable(f"the kernel's memory at {address:#x} cannot be read")
@@ -102,7 +102,7 @@ def _read(machine: Abi, symbol: Symbol, shared: MappedArray, program: int) -> Te
     return Text(symbol.name, address - landing, code[: symbol.size or _UNSIZED])
 
 
-def _run_at(function: str, program: int) -> None:
+def run_at(function: str, program: int) -> None:
     """Run the program at a function while this process forks once."""
     probe = open_kprobe(Place(function))
     try:

@@ -45,6 +45,7 @@ MISSED = {
     "fork": (("child_made",), "fork_child"),
     "copy": (("copy_entry", "kfunc__copy_page_range"), "copy_entry"),
     "exec": (("child_execs",), None),
+    "page": (("page_copied", "huge_page_copied"), None),
 }
 """Stages whose programs, when the kernel left out a run, could count nothing
 themselves, and the stage that counts how often another program made up for it."""
@@ -99,6 +100,7 @@ class VmaEvent(Structure):
         ("copy_ns", c_uint64),
         ("page_table_bytes", c_uint64),
         ("run_delay", c_uint64),
+        ("pinned_bytes", c_uint64),
         ("row", c_uint32),
         ("copied", c_uint32),
         ("source", c_uint32),
@@ -229,6 +231,8 @@ class Layout:
                 ("mapped_ns", c_uint64),
                 ("run_delay", c_uint64),
                 ("copy_delay", c_uint64),
+                ("pinned_bytes", c_uint64),
+                ("told_pinned", c_uint64),
                 ("src", c_uint64),
                 ("dst", c_uint64),
                 ("copy_start_ns", c_uint64),
@@ -263,6 +267,7 @@ class Layout:
                 ("run_delay", c_uint64),
                 ("vforks", c_uint64),
                 ("vfork_ns", c_uint64),
+                ("pinned_bytes", c_uint64),
                 ("failed", c_uint64 * ERRNOS),
                 ("part_ns", c_uint64 * len(PARTS)),
                 ("part_buckets", c_uint64 * buckets * len(PARTS)),

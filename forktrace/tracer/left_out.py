@@ -61,4 +61,5 @@ def _vma(
         trigger=None,
         copy_ns=0,
         page_table_bytes=0,
+        pinned_bytes=0,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 from collections.abc import Mapping
 
 from forktrace.errors import Unsupported
@@ -39,6 +40,12 @@ _PARENT = {"OFF_KERNFS_PARENT": ("kernfs_node", "parent", 8)}
 _RCU_PARENT = {"OFF_KERNFS_PARENT": ("kernfs_node", "__parent", 8)}
 
 
+_HUGE_PAGES = {
+    "OFF_VMA_FILE": ("vm_area_struct", "vm_file", 8),
+    "OFF_FILE_INODE": ("file", "f_inode", 8),
+    "OFF_INODE_BLKBITS": ("inode", "i_blkbits", 1),
+}
+
 _RUN_DELAY = {"OFF_TASK_RUN_DELAY": ("task_struct", "sched_info.run_delay", 8)}
 """Missing where CONFIG_SCHED_INFO is not set: no schedstats, no delay accounting."""
 
@@ -46,8 +53,9 @@ _RUN_DELAY = {"OFF_TASK_RUN_DELAY": ("task_struct", "sched_info.run_delay", 8)}
 def macros(btf: Btf, rule: Rule, layout: Layout) -> dict[str, str]:
     """Return every macro that the program needs; raises Unsupported for an offset."""
     defined = _offsets(btf, _OFFSETS) | _names_of_cgroups(btf)
-    with contextlib.suppress(Unsupported):
-        defined |= _offsets(btf, _RUN_DELAY)
+    for some in (_RUN_DELAY, _HUGE_PAGES):
+        with contextlib.suppress(Unsupported):
+            defined |= _offsets(btf, some)
     if has_registers(btf):
         defined["HAS_TASK_PT_REGS"] = "1"
     defined["REGISTERS"] = str(abi().registers.words)
@@ -56,6 +64,7 @@ def macros(btf: Btf, rule: Rule, layout: Layout) -> dict[str, str]:
     defined["DST_MASK"] = f"{rule.dst_mask:#x}ULL"
     defined["SRC_MASK"] = f"{rule.src_mask:#x}ULL"
     defined["ROW_OF(bits)"] = packed(rule)
+    defined["PAGE_BYTES"] = f"{mmap.PAGESIZE}ULL"
     defined["ROWS"] = str(layout.rows)
     defined["SLOTS"] = str(layout.slots)
     defined["COSTS"] = str(layout.costs)

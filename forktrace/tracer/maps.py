@@ -101,7 +101,7 @@ class Naming:
         singles = {2 << place for place in range(len(self._rule.bits))}
         return frozenset({1} | singles | {row | 1 for row in singles})
 
-    def vma(self, event: VmaEvent) -> Vma:
+    def vma(self, event: VmaEvent, *, counts_pages: bool = True) -> Vma:
         """Return the model of one VMA event."""
         decision: Decision = "copy" if event.copied else "skip"
         source: Source = SOURCES[event.source]  # type: ignore[assignment]
@@ -118,6 +118,7 @@ class Naming:
             copy_ns=event.copy_ns,
             page_table_bytes=event.page_table_bytes,
             run_delay_ns=event.run_delay,
+            pinned_bytes=event.pinned_bytes if counts_pages else None,
         )
 
 
@@ -130,11 +131,13 @@ def totals_of(
     programs: tuple[ProgramCost, ...] = (),
     in_progress: int = 0,
     divided: bool = True,
+    counts_pages: bool = True,
 ) -> Totals:
     """Return the model of ``struct totals`` and of the table of costs.
 
     ``missed`` is how many runs of each program the kernel left out; ``divided`` tells
-    whether it shows the parts of forks.
+    whether it shows the parts of forks, ``counts_pages`` whether it does the pages that
+    they copied.
     """
     forks: dict[Outcome, int] = {"ok": raw.forks_ok, "failed": raw.forks_failed}
     checks: dict[tuple[Source, str], int] = {}
@@ -168,6 +171,7 @@ def totals_of(
         parts=_parts(raw) if divided else {},
         vforks=Vforks(raw.vforks, raw.vfork_ns),
         run_delay_ns=raw.run_delay,
+        pinned_bytes=raw.pinned_bytes if counts_pages else None,
     )
 
 
@@ -244,14 +248,17 @@ class Assembler:
         in_doubt: Callable[[int], bool] = lambda start_ns: False,
         deliver_vfork: Callable[[Vfork], None] = lambda vfork: None,
         who_called: WhoCalled | None = None,
+        counts_pages: Callable[[], bool] = lambda: True,
     ) -> None:
         """Hand over each whole fork, each exec of a forked child, and each vfork.
 
         ``who_called`` makes a stack of what was copied of it. ``in_doubt`` tells of a
-        fork's start (monotonic, ns) whether copies of it may have been missed wholly.
+        fork's start (monotonic, ns) whether copies of it may have been missed wholly,
+        ``counts_pages`` whether copied pages are counted.
         """
         self._in_doubt = in_doubt
         self._who_called = who_called
+        self._counts_pages = counts_pages
         self._layout = layout
         self._naming = naming
         self._cgroup_path = cgroup_path
@@ -284,7 +291,7 @@ class Assembler:
         if began != event.fork_start_ns:
             vmas = []
             self._wait(self._vmas, event.tid, (event.fork_start_ns, vmas))
-        vmas.append(self._naming.vma(event))
+        vmas.append(self._naming.vma(event, counts_pages=self._counts_pages()))
 
     def _keep_stack(self, event: StackEvent, address: int) -> None:
         """Name the callers at once: their process may be gone when the fork ends."""
@@ -334,6 +341,7 @@ class Assembler:
             parts=Parts(*slot.parts) if any(slot.parts) else None,
             run_delay_ns=slot.run_delay,
             stack=self._stack_of(slot),
+            pinned_bytes=slot.pinned_bytes if self._counts_pages() else None,
         )
 
     def _counts(self, slot: Any) -> VmaCounts:

@@ -26,6 +26,7 @@ from forktrace.tracer.left_out import with_left_out
 from forktrace.tracer.maps import Assembler, Naming, totals_of, unseen_copies, vmas_of
 from forktrace.tracer.most import Most
 from forktrace.tracer.opener import OpenerChild
+from forktrace.tracer.pinned import attach_page_copies
 from forktrace.tracer.witness import Witness, find_witness, require_witness
 from forktrace.vforks import Vfork
 
@@ -99,6 +100,7 @@ class Session:
         self._folders = [self._cgroups.folder(name) for name in self._wanted.cgroups]
         self._probes = Probes()
         self._parts_probes = Probes()
+        self._page_probes = Probes()
         self._copies: CopyProbes | None = None
         self._witness_probes = Probes()
         self._ring: libbpf.RingBuffer | None = None
@@ -108,6 +110,7 @@ class Session:
         self._maps: dict[str, libbpf.MappedArray] = {}
         self._statistics: int | None = None
         self._observing = self._counting = self._disagreed = self._divided = False
+        self._counts_pages = False
         self._left = 0
         self._watched_cgroups: Sequence[int] = ()
         self._news: list[str] = []
@@ -159,6 +162,10 @@ class Session:
             self._statistics = libbpf.enable_statistics()
         self._parts_probes = backend.attach_parts(self._loaded.programs)
         self._divided = bool(self._parts_probes)
+        self._page_probes = attach_page_copies(
+            self._loaded.programs, prepared.page_copies, self.kernel.symbols
+        )
+        self._counts_pages = bool(self._page_probes)
         self._probes = backend.attach_forks(self._loaded.programs)
         self._counting = True
         self.pulse = Pulse(self._tasks_seen, time.monotonic())
@@ -185,7 +192,7 @@ class Session:
         for index, path in enumerate(self._folders):
             folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                libbpf.put_descriptor(self._fd("cgroup"), index, folder)
+                libbpf.put_number(self._fd("cgroup"), index, folder)
             finally:
                 os.close(folder)
 
@@ -210,6 +217,7 @@ class Session:
             doubt.about,
             deliver_vfork,
             self._callers.stack if self._callers else None,
+            counts_pages=lambda: self._counts_pages,
         )
         self._ring = libbpf.RingBuffer(self._fd("events"), assembler.receive)
 
@@ -320,6 +328,7 @@ class Session:
             ),
             in_progress=self._in_progress(),
             divided=self._divided,
+            counts_pages=self._counts_pages,
         )
         return self._most.of(totals)
 
@@ -363,6 +372,7 @@ class Session:
             self._left = self._in_progress()
         self._probes.close()
         self._parts_probes.close()
+        self._page_probes.close()
         if self._copies:
             self._copies.close()
         self._witness_probes.close()

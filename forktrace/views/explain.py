@@ -22,6 +22,7 @@ def lines(answer: Answer, width: int = 79) -> list[str]:
     forecast = answer.forecast
     return [
         *_paragraph(verdict(answer), width),
+        *_pinned(forecast, width),
         *_refusals(answer, width),
         *_paragraph(_rule(answer.subject), width),
         *_paragraph(_time(answer.subject, forecast), width),
@@ -30,6 +31,7 @@ def lines(answer: Answer, width: int = 79) -> list[str]:
         *_triggers(forecast),
         *_dearest(forecast, width),
         *_guards(forecast, width),
+        *_buffers(forecast, width),
         *_advice(answer.advice, width),
         *_doubts(forecast, width),
     ]
@@ -51,6 +53,17 @@ def verdict(answer: Answer) -> str:
         share = 100 * first.page_table_bytes / total
         said += f", {share:.0f}% because of {first.trigger}"
     return f"{said}."
+
+
+def _pinned(forecast: Forecast, width: int) -> list[str]:
+    if not forecast.pinned_bytes:
+        return []
+    return _paragraph(
+        f"It would also copy at least {size(forecast.pinned_bytes)} of pages "
+        "themselves, not only their page tables: buffers registered with io_uring, "
+        "which are pinned.",
+        width,
+    )
 
 
 def _refusals(answer: Answer, width: int) -> list[str]:
@@ -122,7 +135,8 @@ def _time(subject: Subject, forecast: Forecast) -> str:
         )
     return (
         f"Time: about {duration(time_ns)} of copying, "
-        f"as measured by {subject.measured.source}."
+        f"as measured by {subject.measured.source}"
+        f"{', without the pinned pages' if forecast.pinned_bytes else ''}."
     )
 
 
@@ -225,6 +239,22 @@ def _guards(forecast: Forecast, width: int) -> list[str]:
     return said + _more(len(guarded) - _GUARDED)
 
 
+def _buffers(forecast: Forecast, width: int) -> list[str]:
+    """Show which mappings hold pages that are copied themselves."""
+    pinned = [fate for fate in forecast.fates if fate.pinned_bytes]
+    if not pinned:
+        return []
+    pinned.sort(key=lambda fate: (-fate.pinned_bytes, fate.vma.start))
+    said = ["", f"  {'PAGES':>8}  {'SIZE':>8}  MAPPING WITH PINNED PAGES"]
+    for fate in pinned[:_GUARDED]:
+        row = (
+            f"  {size(fate.pinned_bytes):>8}  {size(fate.vma.size):>8}  "
+            f"{fate.vma.start:x} {fate.vma.perms} "
+        )
+        said.append(_named(row, fate, width))
+    return said + _more(len(pinned) - _GUARDED)
+
+
 def _advice(advice: Sequence[Advice], width: int) -> list[str]:
     if not advice:
         return []
@@ -239,7 +269,11 @@ def _advice(advice: Sequence[Advice], width: int) -> list[str]:
 def _saving(advice: Advice) -> str:
     if advice.entries:
         return f"copying {advice.entries:,} entries"
-    return f"{size(advice.page_table_bytes)} and {_count(range(advice.vmas))}"
+    tables = f"{size(advice.page_table_bytes)} and {_count(range(advice.vmas))}"
+    if not advice.pinned_bytes:
+        return tables
+    pages = f"copying {size(advice.pinned_bytes)} of pages"
+    return f"{pages}, {tables}" if advice.vmas else pages
 
 
 def _doubts(forecast: Forecast, width: int) -> list[str]:
@@ -258,6 +292,12 @@ def _doubts(forecast: Forecast, width: int) -> list[str]:
         said.append(
             f"Whether the userfaultfd of {_count(uffd)} reports forks (it is held "
             f"elsewhere, or is one of several): if so, that adds up to {added}."
+        )
+    if forecast.pinned_elsewhere:
+        said.append(
+            f"Where {size(forecast.pinned_elsewhere)} lie that are pinned as well "
+            "(VmPin), for RDMA say: what of it is private memory, fork copies too, "
+            "but for MADV_DONTFORK."
         )
     if forecast.hidden_copied:
         said.append(

@@ -42,7 +42,7 @@ def fork_line(fork: Fork) -> str:
         f"{duration(fork.duration_ns):>8} {lock:>8} {dup:>8} "
         f"{duration(fork.copy_ns):>8} {rest:>8} "
         f"{size(fork.page_table_bytes):>8} {copied:>11}  {_causes(fork.triggers)}"
-        f"{in_thread(fork)}{without_cpu(fork)}"
+        f"{with_pages(fork)}{in_thread(fork)}{without_cpu(fork)}"
     ).rstrip()
 
 
@@ -76,6 +76,13 @@ def without_cpu(what: Fork | Vma) -> str:
     return f" (no CPU for {duration(what.run_delay_ns)} of it)"
 
 
+def with_pages(what: Fork | Vma) -> str:
+    """Say how much pinned memory was copied, not only its page tables."""
+    if not what.pinned_bytes:
+        return ""
+    return f" (and {size(what.pinned_bytes)} of pinned pages)"
+
+
 def in_thread(fork: Fork | Vfork) -> str:
     """Name the thread that called, where it is not called as its process is."""
     named = fork.thread and fork.thread != fork.comm
@@ -94,7 +101,7 @@ def vma_line(vma: Vma, name: str | None = None) -> str:
     anon = " anon_vma" if vma.anon_vma and vma.trigger != "anon_vma" else ""
     return (
         f"    {vma.start:x}-{vma.end:x} {vma.decision:<10} {cost:>17} {why}{anon}"
-        f"{without_cpu(vma)}  {vma.src_flags:#x} {','.join(vma.flags)}"
+        f"{with_pages(vma)}{without_cpu(vma)}  {vma.src_flags:#x} {','.join(vma.flags)}"
         f"  {printable(name or '')}"
     ).rstrip()
 
@@ -169,7 +176,8 @@ def summary_of_some(what: str, some: Sums, totals: Totals) -> list[str]:
     return [
         f"{some.forks} forks {what} ({some.failed} failed): they took "
         f"{duration(some.duration_ns)}, of which {duration(some.copy_ns)} in "
-        f"copy_page_range, for {size(some.page_table_bytes)} of page tables.",
+        f"copy_page_range, for {size(some.page_table_bytes)} of page tables"
+        f"{_and_pages(some.pinned_bytes)}.",
         "On the whole host:",
         *summary(totals),
     ]
@@ -190,6 +198,8 @@ def summary(totals: Totals) -> list[str]:
         lines.append(
             f"For {waited} of it the callers were ready to run and had no CPU."
         )
+    if totals.pinned_bytes:
+        lines.append(pinned_words(totals.pinned_bytes))
     times = parts.shares(totals.part_ns)
     if times:
         lines.append(f"Time: {times}.")
@@ -229,6 +239,19 @@ def vfork_words(vforks: Vforks) -> str:
     return (
         f"{vforks.calls:,} calls of vfork or posix_spawn copied nothing; their callers "
         f"waited {duration(vforks.held_ns)} for the child's exec or exit."
+    )
+
+
+def _and_pages(pinned_bytes: int) -> str:
+    return f" and {size(pinned_bytes)} of pinned pages" if pinned_bytes else ""
+
+
+def pinned_words(pinned_bytes: int) -> str:
+    """Say how many pages were copied themselves, and what would help."""
+    return (
+        f"{size(pinned_bytes)} of pages were copied themselves, because they are "
+        "pinned (io_uring's registered buffers, RDMA): madvise(MADV_DONTFORK) on such "
+        "buffers saves that."
     )
 
 

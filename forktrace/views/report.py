@@ -16,8 +16,10 @@ from forktrace.views import callers, parts, vforks
 from forktrace.views.lines import (
     counts_words,
     in_thread,
+    pinned_words,
     trigger_table,
     vfork_words,
+    with_pages,
     without_cpu,
 )
 from forktrace.views.units import duration, size
@@ -48,6 +50,7 @@ def lines(study: Study, width: int = 79) -> list[str]:
         *header(study),
         *_latency(study, width),
         *_triggers(study),
+        *_pinned(study, width),
         *_groups("COMM", 15, study.processes),
         *_groups("CGROUP", 30, study.cgroups),
         *_execs(study),
@@ -163,6 +166,12 @@ def _triggers(study: Study) -> list[str]:
     return [*said, "", *table] if table else said
 
 
+def _pinned(study: Study, width: int) -> list[str]:
+    if not study.pinned_bytes:
+        return []
+    return ["", *_wrapped(pinned_words(study.pinned_bytes), width)]
+
+
 def _groups(title: str, wide: int, groups: Sequence[Group]) -> list[str]:
     if not groups:
         return []
@@ -264,7 +273,7 @@ def _dear(number: int, dear: Dear, width: int) -> Iterator[str]:
     )
     yield (
         f"    {duration(fork.copy_ns)} copying {counts.copy} of {counts.every} VMAs, "
-        f"{size(fork.page_table_bytes)} of page tables"
+        f"{size(fork.page_table_bytes)} of page tables{with_pages(fork)}"
     )
     if fork.parts:
         spent = f"{parts.shares(vars(fork.parts))}{without_cpu(fork)}"
@@ -279,6 +288,7 @@ def _dear(number: int, dear: Dear, width: int) -> Iterator[str]:
             f"{size(vma.end - vma.start):>8}  {printable(vma.trigger or ''):<11}  "
             f"{vma.start:x} {permissions(vma)} "
         )
+        row += with_pages(vma).lstrip() + " " if vma.pinned_bytes else ""
         yield row + fitting(mapping(dear, vma), max(8, width - len(row)))
     rest = copied[_MAPPINGS:]
     if rest:

@@ -7,7 +7,7 @@ from collections import Counter
 from forktrace.report.study import Study
 from forktrace.text import named, printable
 from forktrace.views import parts
-from forktrace.views.units import duration
+from forktrace.views.units import duration, size
 
 _ALL = 0.995  # it would be told as 100%
 _WORTH = 0.2
@@ -22,7 +22,7 @@ def verdict(study: Study) -> str:
     noun = "fork" if study.forks == 1 else "forks"
     took = duration(study.durations.sum)
     said = f"In {seconds}, {study.forks:,} {noun} took {took} in all{_spent(study)}."
-    return " ".join([said, *_failed(study), *_discarded(study)])
+    return " ".join([said, *_pinned(study), *_failed(study), *_discarded(study)])
 
 
 def _spent(study: Study) -> str:
@@ -54,6 +54,22 @@ def _why(study: Study) -> str:
     name = named(group.name)
     whose = f"in {name}" if share >= _ALL else f"({share:.0%} of it in {name})"
     return f", {told}because of {printable(trigger)} {whose}"
+
+
+def _pinned(study: Study) -> list[str]:
+    """Name pinned memory where copying it must have taken a good part of the time.
+
+    As many bytes of page tables stand for more work: each entry is looked at.
+    """
+    if study.pinned_bytes < max(study.page_table_bytes, 1):
+        return []
+    group = max(study.processes, key=lambda each: each.pinned_bytes)
+    share = group.pinned_bytes / study.pinned_bytes
+    whose = "" if share >= _ALL else f"{share:.0%} of it "
+    return [
+        f"They copied {size(study.pinned_bytes)} of pinned pages as well, {whose}in "
+        f"{named(group.name)}: use madvise(MADV_DONTFORK) on the buffers."
+    ]
 
 
 def _failed(study: Study) -> list[str]:

@@ -14,7 +14,7 @@ from tests.unit.recording.samples import vma
 
 FORK = Fork(1, 2, 2, "sh", 3, "/", "ok", None, 4, 5, 6, VmaCounts(7), ()).to_json()
 
-NOT_IN_0_1 = ("thread", "parts", "run_delay_ns")
+NOT_IN_0_1 = ("thread", "parts", "run_delay_ns", "pinned_bytes")
 
 
 def through_text(record: dict[str, Any]) -> dict[str, Any]:

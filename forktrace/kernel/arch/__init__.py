@@ -67,6 +67,9 @@ class Architecture(Protocol):
     def jumps(self, code: bytes, address: int) -> Iterator[tuple[int, int]]:
         """Yield all (address, target) that may be direct jumps in ``code``."""
 
+    def calls(self, code: bytes, address: int) -> Iterator[tuple[int, int]]:
+        """Yield all (address, target) that may be direct calls in ``code``."""
+
     def without_tracers(self, code: bytes, address: int) -> bytes:
         """Return the code without what ftrace put at the function's entry."""
 

@@ -179,6 +179,17 @@ def jumps(code: bytes, address: int) -> Iterator[tuple[int, int]]:
         yield address + at, address + at + 4 * offset
 
 
+def calls(code: bytes, address: int) -> Iterator[tuple[int, int]]:
+    """Yield all (address, target) that are direct calls in ``code``.
+
+    One that a kprobe stands on cannot be seen.
+    """
+    for at in range(0, len(code) - 3, 4):
+        word = _word(code[at : at + 4])
+        if word >> 26 == 0b100101:
+            yield address + at, address + at + 4 * _signed(word, 26)
+
+
 def without_tracers(code: bytes, address: int) -> bytes:
     """Return the code without what ftrace put at the function's entry.
 

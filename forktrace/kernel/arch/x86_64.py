@@ -195,6 +195,18 @@ def jumps(code: bytes, address: int) -> Iterator[tuple[int, int]]:
             yield here, here + 6 + struct.unpack_from("<i", code, at + 2)[0]
 
 
+def calls(code: bytes, address: int) -> Iterator[tuple[int, int]]:
+    """Yield all (address, target) that may be direct calls in ``code``.
+
+    Where instructions begin is not known: some are not there. A kprobe on a call leaves
+    its target.
+    """
+    for at, byte in enumerate(code[:-4]):
+        if byte in (_CALL, _INT3):
+            here = address + at
+            yield here, here + 5 + struct.unpack_from("<i", code, at + 1)[0]
+
+
 def without_tracers(code: bytes, address: int) -> bytes:
     """Return the code without what ftrace put at the function's entry.
 

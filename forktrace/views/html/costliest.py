@@ -11,7 +11,7 @@ from forktrace.text import named, printable
 from forktrace.views import parts
 from forktrace.views import report as text
 from forktrace.views.html.tables import table, trigger_label
-from forktrace.views.lines import in_thread
+from forktrace.views.lines import in_thread, with_pages
 from forktrace.views.units import duration, size
 
 _MAPPINGS = 12
@@ -42,7 +42,7 @@ def costly_fork(dear: Dear) -> str:
         f"[{fork.pid}] <span>at {clock}; "
         f"{duration(fork.copy_ns)} copying {counts.copy} of {counts.every} VMAs, "
         f"{size(fork.page_table_bytes)}; {escape(printable(fork.cgroup))}"
-        f"{escape(in_thread(fork))}{_times(fork)}</span>"
+        f"{with_pages(fork)}{escape(in_thread(fork))}{_times(fork)}</span>"
     )
     copied = text.copied_vmas(dear)
     if not copied:

@@ -42,6 +42,8 @@ def _tiles(study: Study) -> list[tuple[str, str]]:
         (duration(whole.highest), "the longest"),
         (size(study.page_table_bytes), "of page tables copied"),
     ]
+    if study.pinned_bytes:
+        tiles.append((size(study.pinned_bytes), "of pinned pages copied"))
     waste = study.exec_discards
     share = waste.copy_ns / max(study.copies.sum, 1)
     if share >= 0.005:

@@ -52,7 +52,14 @@ Size:                132 kB
 Rss:                   0 kB
 VmFlags: rd mr pf io de dd wf mm ur \n"""
 _STATUS = b"Name:\tredis\\012-server\nTgid:\t4711\nVmPTE:\t     180 kB\n"
-_FDINFO = b"pos:\t0\nflags:\t02\nAPI:\taa:1802:1ff\n"
+_FDINFO = b"""\
+pos:\t0
+flags:\t02
+API:\taa:1802:1ff
+UserBufs:\t2
+    0: 0x200000/8192
+    1: <none>
+"""
 _PAGEMAP = (
     bytes(128) + (1 << 63).to_bytes(8, "little") * 8 + (3 << 57).to_bytes(8, "big")
 )
@@ -69,6 +76,8 @@ def _process() -> str:
     for part in ("fd", "fdinfo"):
         (folder / part).mkdir(parents=True)
     (folder / "fd/3").symlink_to("anon_inode:[userfaultfd]")
+    (folder / "fd/4").symlink_to("anon_inode:[io_uring]")
+    (folder / "fdinfo/4").symlink_to("3")
     return f"self/root{folder}"
 
 

@@ -140,6 +140,11 @@ def agreeing(samples: Samples) -> float:
     )
 
 
+def counts_pages(samples: Samples) -> bool:
+    """Tell whether pinned pages are counted: the place is found by address."""
+    return ("forktrace_pinned_bytes_total", frozenset()) in samples
+
+
 def forks(samples: Samples) -> float:
     return samples["forktrace_forks_total", frozenset({("outcome", "ok")})]
 
@@ -151,6 +156,7 @@ def test_the_services_capabilities_are_enough(tmp_path: Path) -> None:
     assert forks(samples) >= 3
     assert read_from(samples) == "code"
     assert agreeing(samples) > 0
+    assert counts_pages(samples)
 
 
 @pytest.mark.thorough
@@ -162,6 +168,7 @@ def test_sys_admin_is_for_kernels_as_paranoid_as_debians(tmp_path: Path) -> None
         samples = told(tmp_path, fewer)
     assert read_from(samples) == "code"
     assert agreeing(samples) > 0
+    assert counts_pages(samples)
 
 
 @pytest.mark.thorough

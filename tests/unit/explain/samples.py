@@ -5,6 +5,7 @@ from __future__ import annotations
 from forktrace.explain.guards import Guards
 from forktrace.explain.pagemap import Seen
 from forktrace.explain.pagetables import LEAF, PageTables
+from forktrace.explain.pins import Range
 from forktrace.explain.process import Process
 from forktrace.kernel.flags import FlagNames
 from forktrace.procfs import SmapsVma
@@ -46,6 +47,8 @@ def process(
     fork_event: bool | None = None,
     hidden: int = 0,
     guards: tuple[Guards, ...] | None = None,
+    buffers: tuple[Range, ...] = (),
+    pinned: int = 0,
 ) -> Process:
     """Return a process; ``leaves`` are places, all that the VMAs span by default."""
     if leaves is None:
@@ -63,4 +66,6 @@ def process(
         guards=guards or marks,
         seen=Seen(tables, ()),
         fork_event=fork_event,
+        buffers=buffers,
+        pinned_bytes=pinned,
     )

@@ -85,6 +85,29 @@ def test_dense_private_memory_could_have_huge_pages() -> None:
     assert "huge_pages" not in actions(process(huge))
 
 
+def test_pinned_buffers_before_all_else() -> None:
+    """Huge pages would make it worse: one pinned page copies all that are in it."""
+    pool = vma(0, leaves=64, anonymous=64 * LEAF)
+    other = vma(200, leaves=64, anonymous=64 * LEAF)
+    buffers = ((pool.start, pool.start + 8 * MIB),)
+    seen = process(pool, other, buffers=buffers)
+    found = given(seen)[0]
+    assert found.action == "dontfork"
+    assert found.text.endswith(f"io_uring, in {pool.start:#x} (8 MiB)")
+    assert (found.pinned_bytes, found.mappings) == (8 * MIB, (pool.start,))
+    # Only a part of the mapping: its page tables stay.
+    assert (found.vmas, found.page_table_bytes) == (0, 0)
+    assert only("huge_pages", seen).mappings == (other.start,)
+    assert only("posix_spawn", seen).pinned_bytes == 8 * MIB
+
+
+def test_a_buffer_that_is_a_whole_mapping_saves_its_tables_too() -> None:
+    pool = vma(0, leaves=4, anonymous=4 * LEAF)
+    (found, _) = given(process(pool, buffers=((pool.start, pool.end),)))
+    assert (found.vmas, found.pinned_bytes) == (1, pool.size)
+    assert found.page_table_bytes == 6 * PAGE
+
+
 def test_posix_spawn_saves_all_there_is() -> None:
     found = only("posix_spawn", process(ANON))
     assert (found.vmas, found.page_table_bytes) == (1, 3 * PAGE)

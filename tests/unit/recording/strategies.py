@@ -26,6 +26,7 @@ vmas = st.builds(
     copy_ns=NUMBERS,
     page_table_bytes=NUMBERS,
     run_delay_ns=NUMBERS,
+    pinned_bytes=st.none() | NUMBERS,
 )
 triggers = st.builds(TriggerCost, TRIGGERS, st.booleans(), COUNTS, NUMBERS, NUMBERS)
 forks = st.builds(
@@ -47,6 +48,7 @@ forks = st.builds(
     thread=NAMES,
     parts=st.none() | st.builds(Parts, *[NUMBERS] * len(PARTS)),
     run_delay_ns=NUMBERS,
+    pinned_bytes=st.none() | NUMBERS,
 )
 execs = st.builds(
     Exec, pid=COUNTS, parent=COUNTS, comm=NAMES, after_ns=NUMBERS, copy_ns=NUMBERS,

@@ -11,7 +11,7 @@ from forktrace.errors import Unsupported
 from forktrace.kernel.abi import abi
 from forktrace.kernel.symbols import Symbol
 from forktrace.kernel.text import Text, Unreadable
-from forktrace.tracer import kernel_text
+from forktrace.tracer import hidden, kernel_text
 
 SYMBOL = Symbol("copy_page_range", 0xFFFFFFFF81000040, 16)
 
@@ -39,7 +39,11 @@ def test_an_unknown_architecture_is_named_with_those_that_are_known() -> None:
 
 def test_the_program_jumps_to_its_own_ends() -> None:
     """Each jump lands on an instruction that is not the half of another."""
-    code = kernel_text._program(abi("x86_64"), 7)
+    _check(kernel_text._program(abi("x86_64"), 7))
+    _check(hidden._program(7, 8))
+
+
+def _check(code: bytes) -> None:
     instructions = [code[at : at + 8] for at in range(0, len(code), 8)]
     wide = {at + 1 for at, each in enumerate(instructions) if each[0] == 0x18}
     for at, each in enumerate(instructions):

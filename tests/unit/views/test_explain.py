@@ -7,6 +7,7 @@ from dataclasses import replace
 from forktrace.explain.advice import advise
 from forktrace.explain.guards import Guards
 from forktrace.explain.measured import Measured
+from forktrace.explain.pagetables import LEAF
 from forktrace.explain.predict import forecast
 from forktrace.explain.process import Process
 from forktrace.explain.processes import Candidate, Ranking
@@ -44,6 +45,21 @@ def test_the_verdict_comes_first() -> None:
         "A fork of demo (4711) would copy 2 of 4 VMAs and allocate 1.59 MiB of page "
         "tables, 99% because of maybe_guard. Rule of 7.3.4: copy if dst has "
     )
+
+
+def test_buffers_that_are_copied_are_shown_with_what_to_do() -> None:
+    pool = vma(0, leaves=8, anonymous=8 * LEAF)
+    seen = process(pool, buffers=((pool.start, pool.start + MIB),), pinned=3 * MIB)
+    said = text(lines(answer(seen)))
+    assert (
+        "It would also copy at least 1 MiB of pages themselves, not only their page "
+        "tables: buffers registered with io_uring, which are pinned."
+    ) in said
+    assert f"PAGES SIZE MAPPING WITH PINNED PAGES 1 MiB 16 MiB {pool.start:x}" in said
+    assert "1. madvise(MADV_DONTFORK) on the buffers registered with io_uring" in said
+    assert "if the child does not use them: saves copying 1 MiB of pages." in said
+    assert "Where 2 MiB lie that are pinned as well (VmPin)" in said
+    assert "pinned" not in text(lines(answer()))
 
 
 def test_a_fork_that_would_fail_is_told_next() -> None:

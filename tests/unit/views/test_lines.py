@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from forktrace.model import (
     Fork,
@@ -63,6 +64,25 @@ def test_time_without_a_cpu_is_told_where_it_matters() -> None:
 def test_a_thread_is_named_where_its_process_is_called_otherwise() -> None:
     assert fork_line(replace(FORK, thread="bio_lazy")).endswith(" (thread bio_lazy)")
     assert "thread" not in fork_line(replace(FORK, thread=FORK.comm))
+
+
+def test_pinned_pages_are_told_beside_what_was_copied() -> None:
+    pinned = replace(FORK, pinned_bytes=40 << 20)
+    assert fork_line(pinned).endswith(" (and 40 MiB of pinned pages)")
+    for none in (0, None):
+        assert "pinned" not in fork_line(replace(FORK, pinned_bytes=none))
+    some = Sums()
+    some.add(pinned)
+    some.add(FORK)
+    (said, *_) = summary_of_some("shown", some, totals_of())
+    assert said.endswith("of page tables and 40 MiB of pinned pages.")
+    assert "pinned" not in "".join(summary(totals_of()))
+    assert "MADV_DONTFORK" in "".join(summary(totals_of(pinned_bytes=1 << 20)))
+
+
+def totals_of(**more: Any) -> Totals:
+    empty = Histogram((1,), (0, 0), 0)
+    return Totals({"ok": 2, "failed": 0}, VmaCounts(), (), empty, empty, {}, **more)
 
 
 def test_a_name_cannot_drive_the_terminal() -> None:

@@ -42,6 +42,24 @@ def test_the_verdict_says_how_much_and_why(study: Study) -> None:
     )
 
 
+def test_pinned_pages_are_named_where_they_weigh(tmp_path: Path) -> None:
+    forks = [
+        fork(1, comm="sh"),
+        replace(fork(2, comm="gvisor"), pinned_bytes=3 << 20),
+        replace(fork(3, comm="sh"), pinned_bytes=1 << 20),
+    ]
+    found = of(tmp_path, forks)
+    assert verdict(found).endswith(
+        " They copied 4 MiB of pinned pages as well, 75% of it in gvisor: use "
+        "madvise(MADV_DONTFORK) on the buffers."
+    )
+    told = "\n".join(lines(found))
+    assert "4 MiB of pages were copied themselves, because they are pinned" in told
+    assert "of page tables (and 3 MiB of pinned pages)" in told
+    few = of(tmp_path, [replace(each, pinned_bytes=4096) for each in forks])
+    assert "pinned" not in verdict(few)
+
+
 def test_the_verdict_names_the_dearest_cause_and_its_part(tmp_path: Path) -> None:
     forks = [
         fork(n, 10 * MS, comm=comm, trigger=trigger)

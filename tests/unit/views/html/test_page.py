@@ -49,6 +49,14 @@ def test_it_tells_where_the_time_went_and_what_failed(tmp_path: Path) -> None:
     assert "Forks that failed" not in quiet
 
 
+def test_it_tells_pinned_pages(tmp_path: Path) -> None:
+    pinned = replace(fork(0), pinned_bytes=3 << 20)
+    said = Parts(page(study_of(tmp_path, [pinned]))).text
+    assert "of pinned pages copied" in said
+    assert "(and 3 MiB of pinned pages)" in said
+    assert "pinned" not in Parts(page(study_of(tmp_path, [fork(0)]))).text
+
+
 def test_it_loads_nothing_and_forbids_itself_to(study: Study) -> None:
     parts = Parts(page(study))
     for tag, attributes in parts.tags:
