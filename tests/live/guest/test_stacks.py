@@ -240,8 +240,9 @@ def test_functions_of_java_are_named(forks: Forks, tmp_path: Path) -> None:
 )
 def test_functions_of_python_are_named(forks: Forks) -> None:
     (frames,) = run(forks, sys.executable, "-X", "perf", "-c", PERF_PY)
-    python = [name for name in names(frames) if name.startswith("py::")]
-    assert python[:2] == ["py::write_dump:<string>", "py::on_timer:<string>"]
+    # On arm64 libdw tells a frame without call frame information twice.
+    python = dict.fromkeys(name for name in names(frames) if name.startswith("py::"))
+    assert list(python)[:2] == ["py::write_dump:<string>", "py::on_timer:<string>"]
 
 
 def test_a_stack_deeper_than_what_is_copied_is_told_as_cut(forks: Forks) -> None:
