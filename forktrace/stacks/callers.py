@@ -75,7 +75,7 @@ class Callers:
                 again = self._open_again(pid, opened)
                 if again is not opened:
                     frames, cut = again.frames(registers, memory)
-        except (OSError, ValueError):
+        except (OSError, IndexError):  # also when it ends meanwhile
             return None
         kernel = Frame(registers.syscall, KERNEL, 0)
         return Stack((kernel, *frames) if registers.syscall else frames, cut)
@@ -101,7 +101,7 @@ class Callers:
         return self._take_in(pid, opened.identity, code)
 
     def _take_in(self, pid: int, identity: object, code: tuple[bytes, ...]) -> _Opened:
-        status = (self._proc / str(pid) / "status").read_text()
+        status = self._read(pid, "status")
         inner, uids = _PID_IN_NAMESPACES.search(status), _UIDS.search(status)
         owners = frozenset({0, *map(int, uids.groups() if uids else ())})
         names = PerfMap(
@@ -119,9 +119,13 @@ class Callers:
     def _identity(self, pid: int) -> object:
         """Return what changes when the number is another process's, and with exec."""
         folder = self._proc / str(pid)
-        fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        # The name stands in brackets and may hold any character.
+        fields = self._read(pid, "stat").rpartition(")")[2].split()
         program = (folder / "exe").stat()
         return fields[_START_TIME - 3], program.st_dev, program.st_ino
+
+    def _read(self, pid: int, name: str) -> str:
+        return (self._proc / str(pid) / name).read_text(errors="replace")
 
     def _code(self, pid: int) -> tuple[bytes, ...]:
         maps = (self._proc / str(pid) / "maps").read_bytes()

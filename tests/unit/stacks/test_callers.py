@@ -43,12 +43,13 @@ def ptrace(request: int, pid: int, address: int, data: object) -> None:
 
 
 @pytest.fixture
-def waiting(tmp_path: Path) -> Iterator[int]:
+def waiting(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[int]:
     """A process that waits in read(), three functions below serve()."""
+    name = getattr(request, "param", "server")
     (tmp_path / "server.c").write_text(SOURCE)
     flags = ("-O2", "-fomit-frame-pointer", "-fno-optimize-sibling-calls")
-    subprocess.run(["cc", *flags, "-o", "server", "server.c"], cwd=tmp_path, check=True)
-    process = subprocess.Popen([tmp_path / "server"], stdin=subprocess.PIPE)
+    subprocess.run(["cc", *flags, "-o", name, "server.c"], cwd=tmp_path, check=True)
+    process = subprocess.Popen([tmp_path / name], stdin=subprocess.PIPE)
     syscall = Path(f"/proc/{process.pid}/syscall")
     try:
         ptrace(PTRACE_ATTACH, process.pid, 0, None)
@@ -119,6 +120,11 @@ def test_nonsense_in_memory_harms_nobody(callers: Callers, waiting: int) -> None
     for filling in (b"\0", b"\xff", b"\x41"):
         assert callers.stack(waiting, registers, filling * len(memory))
     assert callers.stack(waiting, [0] * len(registers), memory)
+
+
+@pytest.mark.parametrize("waiting", ["\udcff) R 1 ("], indirect=True)
+def test_a_name_may_be_any_bytes(callers: Callers, waiting: int) -> None:
+    assert callers.stack(waiting, *copied(waiting))
 
 
 def test_of_a_process_that_is_gone_nothing_is_known(callers: Callers) -> None:
