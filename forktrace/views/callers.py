@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 from forktrace.report.callers import Caller
 from forktrace.report.study import Study
@@ -40,9 +41,16 @@ def _rows(
         if caller.duration_ns < least_ns:
             continue
         *above, last = caller.chain()
-        names = " > ".join(caller_name(each) for each in (*above, last))
+        names = " > ".join(_without_repeats(map(caller_name, (*above, last))))
         yield caller, names, depth
         yield from _rows(last.ranked(), least_ns, depth + 1)
+
+
+def _without_repeats(names: Iterable[str]) -> Iterator[str]:
+    """Yield each name, once where it follows itself, with how often."""
+    for name, same in groupby(names):
+        times = len(list(same))
+        yield name if times == 1 else f"{name} ({times} times)"
 
 
 def _lines(caller: Caller, names: str, depth: int, width: int) -> list[str]:

@@ -65,9 +65,13 @@ def main() -> None:
         with while_forking(redis, "trace", "--vmas", "--comm", "redis-server"):
             redis.save()
             stop_tracing()
+        with while_forking(redis, "trace", "--stacks", "--comm", "redis-server"):
+            stop_tracing()
         with while_forking(redis, "top", "--plain", "--interval", "4", "--count", "1"):
             pass
-        with while_forking(redis, "record", "-o", "forks.gz", "--duration", "6"):
+        with while_forking(
+            redis, "record", "--stacks", "-o", "forks.gz", "--duration", "6"
+        ):
             pass
         show("report forks.gz", root=False)
         show(f"explain {redis.pid}")

@@ -68,6 +68,12 @@ def test_nothing_is_wider_than_the_terminal(tmp_path: Path) -> None:
     assert len(said) > 10
 
 
+def test_a_function_that_calls_itself_is_named_once(tmp_path: Path) -> None:
+    stack = by("main", "visit", "visit", "visit", "fork")
+    (row,) = tree(of(tmp_path, [replace(fork(1), stack=stack)]), 99)[2:]
+    assert row.endswith("redis-server > main > visit (3 times) > fork")
+
+
 def test_a_function_without_a_name_is_called_by_its_file(tmp_path: Path) -> None:
     stack = Stack((Frame("", "/usr/bin/a\x1bb", 4096), Frame("", "", 8192)))
     assert stack_lines(stack) == ["        0x1000 (a\\x1bb)", "        0x2000"]
