@@ -51,7 +51,9 @@ REFRESH_SECONDS = 2.0
 UNSEEN_FORKS = 1000
 SAMPLES_A_SECOND = 10
 """How many forks a second are looked at one by one, for the page; all are counted."""
-RING_BYTES, WATCHED_RING_BYTES = 1 << 20, 16 << 20
+RING_BYTES, WATCHED_RING_BYTES = 1 << 20, 8 << 20
+"""The larger has room for a fork with as many VMAs as are usually allowed. Either
+counts twice in the daemon's memory: mapped so, no record is ever in two pieces."""
 
 
 @dataclass(frozen=True)
