@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.guest.listed import KPROBES, witnessed
 from tests.live.guest.programs import (
     FORKTRACE,
     Forktrace,
@@ -27,9 +28,6 @@ from tests.live.guest.programs import (
 
 PORT = 19437
 QUICK = [sys.executable, "-m", "tests.live.guest.quick_windows"]
-HAS_SYMBOL = "vma_needs_copy" in Path("/proc/kallsyms").read_text()
-WITNESS = "vma_needs_copy" if HAS_SYMBOL else r"copy_page_range\+0x[1-9a-f][0-9a-f]"
-KPROBES = Path("/sys/kernel/debug/kprobes/list")
 O_CLOEXEC = 0o2000000
 NONE = {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapBnd": 0, "CapAmb": 0}
 LOCKED = ("prlimit", "--memlock=unlimited")
@@ -52,10 +50,6 @@ def checked(samples: Samples) -> float:
 
 def failures(samples: Samples) -> float:
     return samples["forktrace_decision_window_failures_total", frozenset()]
-
-
-def witnessed() -> bool:
-    return bool(re.search(WITNESS, KPROBES.read_text()))
 
 
 def wait_for_a_window() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import sys
@@ -241,9 +242,13 @@ def test_functions_of_java_are_named(forks: Forks, tmp_path: Path) -> None:
 )
 def test_functions_of_python_are_named(forks: Forks) -> None:
     (frames,) = run(forks, sys.executable, "-X", "perf", "-c", PERF_PY)
-    # On arm64 libdw tells a frame without call frame information twice.
-    python = dict.fromkeys(name for name in names(frames) if name.startswith("py::"))
-    assert list(python)[:2] == ["py::write_dump:<string>", "py::on_timer:<string>"]
+    python = [name for name in names(frames) if name.startswith("py::")]
+    if platform.machine() == "aarch64":
+        # libdw tells a frame without call frame information twice there, and with its
+        # second step leaves out the frames behind it.
+        assert python[0] == "py::write_dump:<string>"
+    else:
+        assert python[:2] == ["py::write_dump:<string>", "py::on_timer:<string>"]
 
 
 def test_a_stack_deeper_than_what_is_copied_is_told_as_cut(forks: Forks) -> None:

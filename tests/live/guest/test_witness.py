@@ -17,6 +17,7 @@ from forktrace.kernel.symbols import Symbol, Symbols
 from forktrace.kernel.text import read_kcore
 from forktrace.tracer.kernel_text import read_by_probe
 from tests.live.guest.expected import trigger_of
+from tests.live.guest.listed import KPROBES, witnessed
 from tests.live.guest.programs import (
     FORKTRACE,
     PATIENCE,
@@ -33,7 +34,6 @@ PORT = 19436
 WRONG = [sys.executable, "-m", "tests.live.guest.wrong_rule"]
 HAS_SYMBOL = "vma_needs_copy" in Path("/proc/kallsyms").read_text()
 WITNESS = "return" if HAS_SYMBOL else "branch"
-KPROBES = Path("/sys/kernel/debug/kprobes/list")
 
 
 def checks(samples: Any) -> dict[tuple[str, str], float]:
@@ -78,9 +78,7 @@ def test_by_rule_alone_no_witness_is_attached(tmp_path: Path) -> None:
         tmp_path, "run", "--listen", f"127.0.0.1:{PORT}", "--decision", "rule"
     )
     try:
-        probed = re.findall(
-            r"(vma_needs_copy|copy_page_range\+0x\w+)", KPROBES.read_text()
-        )
+        probed = witnessed()
         os.waitpid(os.fork() or os._exit(0), 0)
         seen = checks(scrape(PORT))
         assert run.stop() == 0
