@@ -26,11 +26,10 @@ HUGE_PAGES = Path("/proc/sys/vm/nr_hugepages")
 
 def shown() -> bool:
     """Tell whether copied pages can be counted; on Debian's kernels they must be."""
-    release, machine = os.uname().release, os.uname().machine
-    return bool(
-        re.search("cloud|deb", release)
-        or find_page_copies(Symbols.read(*SYMBOLS), machine, read_kcore)
-    )
+    if re.search("cloud-|deb", os.uname().release):
+        return True
+    with Session(decision="rule") as session:
+        return session.totals().pinned_bytes is not None
 
 
 counted = pytest.mark.skipif(
