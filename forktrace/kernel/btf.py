@@ -70,6 +70,7 @@ class Btf:
         self._handle: int = handle
         self._path = path
         self._enumerated: list[tuple[str, int]] | None = None
+        self._has_names: dict[tuple[str, str], bool] = {}
 
     @classmethod
     def of_running_kernel(cls) -> Btf:
@@ -177,13 +178,20 @@ class Btf:
             if name.startswith(prefix) and name.endswith(suffix)
         }
 
-    # -- one type ------------------------------------------------------------
-
     def has_name(self, prefix: str, suffix: str = "") -> bool:
-        """Tell fast whether any name starts and ends so: each stands there once."""
-        with open(self._path, "rb") as stream:
+        """Tell fast whether any name starts and ends so: each stands there once.
+
+        It is remembered: looking through some 6 MB takes 7 ms.
+        """
+        asked = prefix, suffix
+        if asked not in self._has_names:
             names = rf"\0{prefix}\w*{suffix}\0".encode()
-            return re.search(names, stream.read()) is not None
+            with open(self._path, "rb") as stream:
+                found = re.search(names, stream.read())
+            self._has_names[asked] = found is not None
+        return self._has_names[asked]
+
+    # -- one type ------------------------------------------------------------
 
     def _find(self, name: str, kind: int) -> int | None:
         number = int(
