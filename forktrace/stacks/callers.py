@@ -36,6 +36,8 @@ class _Opened:
     ) -> tuple[tuple[Frame, ...], bool]:
         """Unwind."""
         places, cut = self.process.unwind(registers, memory)
+        if not all(place.function for place in places):
+            self.names.refresh()
         return tuple(map(self._frame, places)), cut
 
     def _frame(self, place: Place) -> Frame:

@@ -178,7 +178,9 @@ class Process:
 
     # -- what libdw asks -----------------------------------------------------
 
-    def _find_elf(self, module: int, _: int, name: bytes, base: int, *out: Any) -> int:
+    def _find_elf(
+        self, module: int, userdata: int, name: bytes, base: int, *out: Any
+    ) -> int:
         """Open a mapped file: what is mapped, else what has its name in that root.
 
         The former is there when the file is gone, or has no path on the host; it takes
@@ -191,7 +193,9 @@ class Process:
                     return os.open(self._folder / path, os.O_RDONLY | os.O_CLOEXEC)
             return -1
         found: int = self._lib.dwfl_linux_proc_find_elf(
-            c_void_p(module), c_void_p(_), c_char_p(name), c_uint64(base), *out
+            *(c_void_p(module), c_void_p(userdata), c_char_p(name)),
+            c_uint64(base),
+            *out,
         )
         return found
 

@@ -19,10 +19,7 @@ _LINE = re.compile(rb"^%b %b (\S.*?)\s*$" % (_NUMBER, _NUMBER), re.MULTILINE)
 
 
 class PerfMap:
-    """The map of one process; its number is that of its own PID namespace.
-
-    It is read again whenever it has changed.
-    """
+    """The map of one process; its number is that of its own PID namespace."""
 
     def __init__(self, root: Path, pid: int, owners: frozenset[int]) -> None:
         """Look below ``root``, and believe only a file of one of ``owners``."""
@@ -34,14 +31,14 @@ class PerfMap:
 
     def name(self, address: int) -> str:
         """Return the name of the function at ``address``, empty where none is known."""
-        self._read_again()
         at = bisect_right(self._starts, address) - 1
         if at < 0:
             return ""
         end, name = self._functions[at]
         return name if address < end else ""
 
-    def _read_again(self) -> None:
+    def refresh(self) -> None:
+        """Read it, if it has changed since the last time."""
         try:
             # A process can put anything there, a pipe that blocks too.
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -111,6 +111,7 @@ def _perf_map(data: bytes) -> None:
     (scratch() / "tmp").mkdir(exist_ok=True)
     (scratch() / "tmp/perf-7.map").write_bytes(data)
     names = PerfMap(scratch(), 7, frozenset({os.getuid()}))
+    names.refresh()
     for address in (0, 0x1000, 1 << 63):
         names.name(address).encode()
 

@@ -19,6 +19,12 @@ no line of a map
 """
 
 
+def read(root: Path, owners: frozenset[int] = OURS) -> PerfMap:
+    names = PerfMap(root, 7, owners)
+    names.refresh()
+    return names
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     (tmp_path / "tmp").mkdir()
@@ -28,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def names(tmp_path: Path, path: Path) -> PerfMap:
     path.write_text(TEXT)
-    return PerfMap(tmp_path, 7, OURS)
+    return read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -53,27 +59,28 @@ def test_what_is_compiled_later_is_found(names: PerfMap, path: Path) -> None:
     assert names.name(0x9000) == ""
     with path.open("a") as more:
         more.write("9000 10 later\n")
+    names.refresh()
     assert names.name(0x9000) == "later"
 
 
 def test_without_a_map_nothing_has_a_name(tmp_path: Path) -> None:
-    assert PerfMap(tmp_path, 7, OURS).name(0x1000) == ""
+    assert read(tmp_path).name(0x1000) == ""
 
 
 def test_a_map_of_another_user_is_not_believed(tmp_path: Path, path: Path) -> None:
     path.write_text(TEXT)
-    assert PerfMap(tmp_path, 7, frozenset({os.getuid() + 1})).name(0x7F0000001000) == ""
+    assert read(tmp_path, frozenset({os.getuid() + 1})).name(0x7F0000001000) == ""
 
 
 def test_neither_a_pipe_nor_a_link_is_opened(tmp_path: Path, path: Path) -> None:
     os.mkfifo(path)
-    assert PerfMap(tmp_path, 7, OURS).name(0x7F0000001000) == ""
+    assert read(tmp_path).name(0x7F0000001000) == ""
     path.unlink()
     (tmp_path / "elsewhere").write_text(TEXT)
     path.symlink_to(tmp_path / "elsewhere")
-    assert PerfMap(tmp_path, 7, OURS).name(0x7F0000001000) == ""
+    assert read(tmp_path).name(0x7F0000001000) == ""
 
 
 def test_bytes_that_are_no_text_are_written_out(tmp_path: Path, path: Path) -> None:
     path.write_bytes(b"1000 10 caf\xe9\n")
-    assert PerfMap(tmp_path, 7, OURS).name(0x1000) == "caf\\xe9"
+    assert read(tmp_path).name(0x1000) == "caf\\xe9"
