@@ -14,6 +14,7 @@ import os
 import struct
 import sys
 import time
+import traceback
 from typing import Any, NoReturn
 
 from forktrace.kinds import fork_once
@@ -34,10 +35,13 @@ def storm(forks: int, gate: int, results: int) -> NoReturn:
                 made += 1
             except OSError:
                 failed += 1
-        assert own_vmas() == vmas
+        after = own_vmas()
+        assert after == vmas, f"{vmas} VMAs before the storm, {after} after it"
         os.write(results, _RESULT.pack(made, failed, made * vmas))
-    finally:
-        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
 
 
 def own_vmas() -> int:
@@ -53,10 +57,13 @@ def own_vmas() -> int:
 def without_arenas() -> None:
     """Begin anew unless Python takes its memory from the heap, which is one VMA.
 
-    Its own arenas come and go, and with them VMAs.
+    Its own arenas come and go, and with them VMAs. The heap has room for all that is to
+    come: one that grows in a forked process gets a VMA for that, because the kernel
+    does not merge memory with such that was cloned from a parent.
     """
     if os.environ.get("PYTHONMALLOC") != "malloc":
         os.environ["PYTHONMALLOC"] = "malloc"
+        os.environ["GLIBC_TUNABLES"] = f"glibc.malloc.top_pad={16 << 20}"
         module = ("-m", "tests.live.workloads.fork_storm")
         os.execv(sys.executable, [sys.executable, *module, *sys.argv[1:]])
 
