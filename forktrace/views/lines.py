@@ -20,7 +20,7 @@ from forktrace.stacks.frames import Frame, Stack
 from forktrace.text import printable
 from forktrace.vforks import Vfork
 from forktrace.views import parts
-from forktrace.views.units import duration, size
+from forktrace.views.units import counted, duration, size
 
 HEADER = (
     f"{'TIME':<12} {'COMM':<15} {'PID':>7} {'CHILD':>7} {'FORK':>8} {'LOCK':>8} "
@@ -123,18 +123,14 @@ def missing_stacks(missing: int, cut: int) -> list[str]:
     """Say of how many forks the callers are not known, or not all."""
     said = []
     if missing:
-        said.append(f"No stack is known of {_forks(missing)}.")
+        said.append(f"No stack is known of {counted(missing, 'fork')}.")
     if cut:
         whose = "its stack is" if cut == 1 else "their stacks are"
         said.append(
-            f"Only the innermost functions are known of {_forks(cut)}: {whose} deeper "
-            "than what is read."
+            f"Only the innermost functions are known of {counted(cut, 'fork')}: "
+            f"{whose} deeper than what is read."
         )
     return said
-
-
-def _forks(count: int) -> str:
-    return "1 fork" if count == 1 else f"{count:,} forks"
 
 
 def exec_line(discard: Exec) -> str:
@@ -170,7 +166,7 @@ def counts_words(counts: VmaCounts) -> str:
 def summary_of_some(what: str, some: Sums, totals: Totals) -> list[str]:
     """Return what the forks that were ``what`` did, and what all of the host did."""
     if not some.forks:
-        every = _forks(sum(totals.forks.values()))
+        every = counted(sum(totals.forks.values()), "fork")
         none = f"No fork was {what}: none of the {every} on the host matched."
         return [none, *summary(totals)]
     return [

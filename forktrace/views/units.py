@@ -24,6 +24,11 @@ def size(count: float) -> str:
     return f"{_digits(value)} TiB"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return ``1 fork``, ``2,048 forks``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def _digits(value: float) -> str:
     """Return three significant digits, and no zeros behind a whole number."""
     if value == int(value):

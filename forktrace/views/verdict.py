@@ -7,7 +7,7 @@ from collections import Counter
 from forktrace.report.study import Study
 from forktrace.text import named, printable
 from forktrace.views import parts
-from forktrace.views.units import duration, size
+from forktrace.views.units import counted, duration, size
 
 _ALL = 0.995  # it would be told as 100%
 _WORTH = 0.2
@@ -19,9 +19,8 @@ def verdict(study: Study) -> str:
     seconds = span(study)
     if not study.forks:
         return f"In {seconds}, no fork was recorded."
-    noun = "fork" if study.forks == 1 else "forks"
-    took = duration(study.durations.sum)
-    said = f"In {seconds}, {study.forks:,} {noun} took {took} in all{_spent(study)}."
+    forks, took = counted(study.forks, "fork"), duration(study.durations.sum)
+    said = f"In {seconds}, {forks} took {took} in all{_spent(study)}."
     return " ".join([said, *_pinned(study), *_failed(study), *_discarded(study)])
 
 

@@ -8,13 +8,13 @@ from forktrace.report.study import Study
 from forktrace.text import named, printable
 from forktrace.vforks import Vfork, least_ns
 from forktrace.views.lines import in_thread
-from forktrace.views.units import duration
+from forktrace.views.units import counted, duration
 
 
 def recorded_words(study: Study) -> str:
     """Say how many were recorded one by one, and which are shown."""
     least = duration(least_ns(study.header.filters.min_duration_ns))
-    calls = "1 call" if study.vforks == 1 else f"{study.vforks:,} calls"
+    calls = counted(study.vforks, "call")
     shown = len(study.longest_vforks)
     which = f"; the {shown} longest" if study.vforks > shown else ""
     return f"{calls} of vfork or posix_spawn held the caller for {least} or more{which}"

@@ -16,6 +16,7 @@ from forktrace.views.html.tables import (
     vfork_table,
 )
 from forktrace.views.lines import missing_stacks
+from forktrace.views.units import counted
 from forktrace.views.vforks import recorded_words
 
 _WHAT_TRIGGERS = (
@@ -147,10 +148,9 @@ def _sampled(study: Study) -> str:
 def _by_mapping(study: Study) -> str:
     if not study.detailed:
         return "VMAs were not recorded, so mappings are not told apart."
-    forks = "fork" if study.detailed == 1 else "forks"
     return (
-        f"Mappings are by their part in the {study.detailed:,} {forks} whose VMAs were "
-        "kept, the costliest."
+        f"Mappings are by their part in the {counted(study.detailed, 'fork')} whose "
+        "VMAs were kept, the costliest."
     )
 
 

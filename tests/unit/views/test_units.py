@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from forktrace.views.units import duration, size
+from forktrace.views.units import counted, duration, size
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,13 @@ def test_durations(nanoseconds: int, text: str) -> None:
 )
 def test_sizes(count: int, text: str) -> None:
     assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 forks"), (1, "1 fork"), (2048, "2,048 forks")]
+)
+def test_what_is_counted(number: int, text: str) -> None:
+    assert counted(number, "fork") == text
 
 
 @pytest.mark.parametrize(
