@@ -12,7 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from forktrace.model import SCHEMA, Fork, ProcessCost, Totals, Vforks, parts_to_json
+from forktrace.model import (
+    OTHER,
+    SCHEMA,
+    Fork,
+    ProcessCost,
+    Totals,
+    Vforks,
+    parts_to_json,
+)
+
+MOST_PIDS, MOST_NAMES = 50, 2048
+"""How many processes of a name are told apart, and names: some 10 MB at the worst."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +31,8 @@ class Usage:
     """What one name's forks cost in ``seconds``; times are ns, sizes bytes.
 
     ``mean_ns`` and ``max_ns`` are of whole forks, 0 when none was delivered;
-    ``triggers`` are nanoseconds of copying by trigger, the dearest first.
+    ``triggers`` are nanoseconds of copying by trigger, the dearest first. ``pids`` are
+    those of the delivered forks, likewise, and ``more_pids`` whether there are others.
     """
 
     comm: str
@@ -35,6 +47,8 @@ class Usage:
     triggers: Mapping[str, int]
     failed: int = 0
     vforks: Vforks = field(default_factory=Vforks)
+    pids: tuple[int, ...] = ()
+    more_pids: bool = False
 
     @property
     def active(self) -> bool:
@@ -45,6 +59,8 @@ class Usage:
         """Return the published object."""
         return {
             "comm": self.comm,
+            "pids": list(self.pids),
+            "more_pids": self.more_pids,
             "forks": self.forks,
             "failed": self.failed,
             **self.vforks.to_json(),
@@ -96,6 +112,8 @@ class _Seen:
     sum_ns: int = 0
     max_ns: int = 0
     triggers: Counter[str] = field(default_factory=Counter)
+    pids: Counter[int] = field(default_factory=Counter)
+    more_pids: bool = False
 
 
 class Activity:
@@ -109,12 +127,17 @@ class Activity:
 
     def add(self, fork: Fork) -> None:
         """Note one fork."""
-        seen = self._seen.setdefault(fork.comm, _Seen())
+        known = fork.comm in self._seen or len(self._seen) < MOST_NAMES
+        seen = self._seen.setdefault(fork.comm if known else OTHER, _Seen())
         seen.forks += 1
         seen.sum_ns += fork.duration_ns
         seen.max_ns = max(seen.max_ns, fork.duration_ns)
         for cost in fork.triggers:
             seen.triggers[cost.trigger] += cost.copy_ns
+        if fork.pid in seen.pids or len(seen.pids) < MOST_PIDS:
+            seen.pids[fork.pid] += fork.copy_ns
+        else:
+            seen.more_pids = True
 
     def take(self, totals: Totals, now: float) -> Window:
         """Return the window that ends now, and begin the next."""
@@ -167,4 +190,6 @@ def _usage(
         triggers=dict(seen.triggers.most_common()),
         failed=cost.failed - old.failed,
         vforks=cost.vforks.since(old.vforks),
+        pids=tuple(pid for pid, _ in seen.pids.most_common()),
+        more_pids=seen.more_pids,
     )

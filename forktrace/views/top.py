@@ -22,8 +22,8 @@ SORTS: dict[str, tuple[str, Callable[[Usage], object]]] = {
 """What rows can be sorted by: the key to press, and the order."""
 
 HEADER = (
-    f"{'COMM':<15} {'FORKS/s':>7} {'MEAN':>7} {'MAX':>7} {'COPY/s':>7} "
-    f"{'TABLES/s':>8} {'EXEC':>5}  COPIED BY"
+    f"{'COMM':<15} {'PID':>7} {'FORKS/s':>7} {'MEAN':>7} {'MAX':>7} {'COPY/s':>7} "
+    f"{'TABLES/s':>8} {'EXEC':>4}  COPIED BY"
 )
 HELP = (
     "Sort by c cost (time copying), f forks, d longest fork, p page tables, x thrown",
@@ -152,7 +152,16 @@ def _row(usage: Usage) -> str:
     if usage.vforks.calls:
         said.append(f"{usage.vforks.calls * per:.1f} vforks/s")
     return (
-        f"{printable(usage.comm):<15} {usage.forks * per:>7.1f} {mean:>7} {longest:>7} "
-        f"{duration(usage.copy_ns * per):>7} {size(usage.page_table_bytes * per):>8} "
-        f"{wasted:>5}  {'; '.join(said)}"
+        f"{printable(usage.comm):<15} {_whose(usage):>7} {usage.forks * per:>7.1f} "
+        f"{mean:>7} {longest:>7} {duration(usage.copy_ns * per):>7} "
+        f"{size(usage.page_table_bytes * per):>8} {wasted:>4}  {'; '.join(said)}"
     )
+
+
+def _whose(usage: Usage) -> str:
+    """Return the PID; of several processes, how many there are."""
+    if usage.more_pids:
+        return f"over {len(usage.pids)}"
+    if len(usage.pids) > 1:
+        return f"{len(usage.pids)} PIDs"
+    return str(usage.pids[0]) if usage.pids else "-"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from forktrace.activity import Activity
+from forktrace.activity import MOST_NAMES, MOST_PIDS, Activity
 from forktrace.model import (
+    OTHER,
     ExecDiscards,
     Fork,
     Histogram,
@@ -86,6 +87,35 @@ def test_durations_and_triggers_are_those_of_the_forks_that_came() -> None:
     (usage,) = window.usages
     assert (usage.mean_ns, usage.max_ns) == (200, 300)
     assert list(usage.triggers.items()) == [("maybe_guard", 150), ("anon_vma", 50)]
+
+
+def test_processes_of_a_name_come_the_dearest_first() -> None:
+    activity = Activity(totals(), now=0.0)
+    for pid, duration_ns in ((7, 100), (8, 300), (7, 100), (9, 200)):
+        activity.add(replace(fork("sh", duration_ns), pid=pid))
+    sh = ProcessCost("sh", 4, 350, 8192)
+    (usage,) = activity.take(totals(4, 700, sh), now=1.0).usages
+    assert (usage.pids, usage.more_pids) == ((8, 7, 9), False)
+
+
+def test_so_many_processes_are_told_apart_and_no_more() -> None:
+    activity = Activity(totals(), now=0.0)
+    for pid in (*range(1, 100_001), 1):
+        activity.add(replace(fork("sh", 100), pid=pid))
+    sh = ProcessCost("sh", 100_001, 350, 8192)
+    (usage,) = activity.take(totals(100_001, 700, sh), now=1.0).usages
+    assert usage.pids == tuple(range(1, MOST_PIDS + 1))
+    assert usage.more_pids
+    assert usage.to_json()["pids"] == [*range(1, MOST_PIDS + 1)]
+
+
+def test_names_beyond_those_that_the_kernel_tells_apart_are_one() -> None:
+    activity = Activity(totals(), now=0.0)
+    for number in range(MOST_NAMES + 5):
+        activity.add(fork(f"name-{number}", 100))
+    costs = [ProcessCost(name, 1, 5, 6) for name in ("name-0", "name-2050", OTHER)]
+    usages = activity.take(totals(MOST_NAMES + 5, 700, *costs), now=1.0).usages
+    assert [usage.max_ns for usage in usages] == [100, 0, 100]
 
 
 def test_a_window_begins_with_nothing_of_the_one_before() -> None:

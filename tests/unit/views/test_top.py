@@ -71,6 +71,24 @@ def test_a_row_is_per_second_and_says_why() -> None:
     assert all(field in row for field in fields)
 
 
+@pytest.mark.parametrize(
+    ("pids", "more", "told"),
+    [
+        ((), False, "-"),
+        ((4_194_304,), False, "4194304"),
+        ((1, 2), False, "2 PIDs"),
+        (tuple(range(50)), True, "over 50"),
+    ],
+)
+def test_a_row_tells_which_process_or_how_many(
+    pids: tuple[int, ...], more: bool, told: str
+) -> None:
+    row = lines(
+        window(replace(usage("sh", 10**6), pids=pids, more_pids=more)), TopState(), "x"
+    )[-1]
+    assert row.startswith(f"{'sh':<15} {told:>7} ")
+
+
 def test_the_head_tells_the_whole_and_what_tracing_took() -> None:
     _, whole, notes = lines(window(lost=7), TopState(), "forktrace")[:3]
     assert "4.0 forks/s took 500 ms of each second, 50% of it copying" in whole
