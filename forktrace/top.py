@@ -7,10 +7,12 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from forktrace.activity import Activity, Window
+from forktrace.log import logger
 from forktrace.model import Fork
 from forktrace.stop import Stop
 from forktrace.tracer.backend import AttachMode
@@ -19,8 +21,11 @@ from forktrace.tracing import announce, warn
 from forktrace.views import lines
 from forktrace.views.colour import print_lines
 from forktrace.views.terminal import Screen
-from forktrace.views.top import TopState
+from forktrace.views.top import OPEN, TopState, chosen
 from forktrace.views.top import lines as top_lines
+
+if TYPE_CHECKING:
+    from forktrace.explained import Explained
 
 _POLL_MS = 100
 
@@ -49,8 +54,15 @@ class Display:
         forks: deque[Fork],
         state: TopState,
         interval: float,
+        *,
+        explains: bool = False,
     ) -> None:
-        """Begin the first window; forks are taken out of ``forks`` as they come in."""
+        """Begin the first window; forks are taken out of ``forks`` as they come in.
+
+        ``explains``: whether this process may look into others.
+        """
+        self.explains = explains
+        self._explained: Explained | None = None
         self._forks = forks
         self.state = state
         self._session = session
@@ -85,20 +97,51 @@ class Display:
         return self._window
 
     def lines(self, rows: int = 0) -> list[str]:
-        """Return what to show of it."""
+        """Return what to show of it, or of the process that is being explained."""
+        if self._explained:
+            return self._explained.lines(rows)
         return top_lines(self.window, self.state, self.title, rows)
+
+    def press(self, key: str, columns: int) -> None:
+        """Take one key, on a screen of this width."""
+        state = self.state
+        if self._explained:
+            if not self._explained.press(key):
+                self.close()
+        elif state.cursor and not state.typing and key in OPEN:
+            usages = chosen(self.window, state)
+            if usages:
+                usage = usages[state.select([each.comm for each in usages])]
+                # Only here: the daemon, which explains nothing, need not hold it.
+                from forktrace.explained import Explained  # noqa: PLC0415
+
+                self._explained = Explained(usage.comm, usage.pids, columns)
+        else:
+            state.press(key)
+
+    def news(self) -> bool:
+        """Tell whether an explanation has come since."""
+        return self._explained is not None and self._explained.news()
+
+    def close(self) -> None:
+        """Go back from an explanation."""
+        if self._explained:
+            self._explained.close()
+            self._explained = None
 
 
 @contextmanager
 def screen(display: Display) -> Iterator[Callable[[], None]]:
     """Take the terminal over, and yield what keeps it up to date."""
-    with Screen() as terminal:
+    with Screen() as terminal, closing(display):
+        display.state.cursor = display.explains and terminal.has_keys
 
         def refresh() -> None:
             typed = terminal.keys()
             for key in typed:
-                display.state.press(key)
-            if display.due() or typed or rows[0] != terminal.rows:
+                display.press(key, terminal.columns)
+            changed = (display.due(), display.news(), bool(typed))
+            if any(changed) or rows[0] != terminal.rows:
                 rows[0] = terminal.rows
                 terminal.show(display.lines(terminal.rows))
 
@@ -106,22 +149,30 @@ def screen(display: Display) -> Iterator[Callable[[], None]]:
         yield refresh
 
 
+def show(session: Session, display: Display, stop: Stop) -> None:
+    """Let people look and type until q or a signal comes."""
+    with screen(display) as refresh:
+        while not (stop or display.state.quit):
+            session.poll(_POLL_MS)
+            refresh()
+
+
 def top(options: Options) -> None:
     """Show until a bound is met, q or a signal comes; then say what there was."""
     state = TopState(options.sort, options.comm)
     forks: deque[Fork] = deque()
     wanted = Wanted(events=True, self_stats=options.self_stats, ring_bytes=4 << 20)
+    lines_only = options.plain or options.as_json
+    if not lines_only:
+        logger.info("Loading the BPF program, which the first start compiles.")
     with Session(options.attach, options.decision, wanted, forks.append) as session:
         stop = Stop()
-        display = Display(session, forks, state, options.interval)
-        if options.plain or options.as_json:
+        display = Display(session, forks, state, options.interval, explains=True)
+        if lines_only:
             announce(session)
             _print_windows(session, display, stop, options)
         else:
-            with screen(display) as refresh:
-                while not (stop or state.quit):
-                    session.poll(_POLL_MS)
-                    refresh()
+            show(session, display, stop)
         session.detach()
         warn(session)
         totals = session.totals()

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 import termios
 import tty
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any, TextIO
 
-from forktrace.views import colour
+from forktrace.views import colour, keys
+
+_REST_SECONDS = 0.05
+"""How long what a key sends may take to come, through a network too."""
 
 
 def can_take_over(stream: TextIO) -> bool:
@@ -44,25 +49,64 @@ class Screen:
             console=self._console, screen=True, auto_refresh=False, transient=True
         )
         self._settings: list[Any] | None = None
+        self._suspended = False
+        self._on_suspend: Any = signal.SIG_DFL
 
     def __enter__(self) -> Screen:
         """Take it over; the settings come back with ``__exit__``."""
-        if sys.stdin.isatty():
-            self._settings = termios.tcgetattr(sys.stdin)
-            tty.setcbreak(sys.stdin)
-        self._live.start()
+        self._on_suspend = signal.signal(signal.SIGTSTP, self._suspend)
+        self._take()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Give it back as it was."""
-        self._live.stop()
-        if self._settings is not None:
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)
+        signal.signal(signal.SIGTSTP, self._on_suspend)
+        self._give_back()
+
+    def _take(self) -> None:
+        try:
+            if self.has_keys:
+                self._settings = termios.tcgetattr(sys.stdin)
+                tty.setcbreak(sys.stdin)
+            self._live.start(refresh=True)
+        except BaseException:
+            self._give_back()
+            raise
+
+    def _give_back(self) -> None:
+        try:
+            self._live.stop()
+        finally:
+            if self._settings is not None:
+                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)
+
+    def _suspend(self, _number: int, _frame: FrameType | None) -> None:
+        """Note Ctrl-Z: what is being written now has to be finished first."""
+        self._suspended = True
+
+    def _stop_as_asked(self) -> None:
+        """Give it to the shell, stop, and take it over again once continued."""
+        self._suspended = False
+        self._give_back()
+        ours = signal.signal(signal.SIGTSTP, self._on_suspend)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, ours)
+        self._take()
+
+    @property
+    def has_keys(self) -> bool:
+        """Tell whether somebody can type here."""
+        return sys.stdin.isatty()
 
     @property
     def rows(self) -> int:
         """How many lines there is room for now."""
         return self._console.size.height
+
+    @property
+    def columns(self) -> int:
+        """How many characters a line has room for now."""
+        return self._console.size.width
 
     def show(self, lines: Sequence[str]) -> None:
         """Replace what is on it; what is too wide is cut off."""
@@ -73,8 +117,18 @@ class Screen:
         text = Text.from_ansi("\n".join(lines), no_wrap=True, overflow="crop")
         self._live.update(text, refresh=True)
 
-    def keys(self) -> str:
-        """Return what was typed since, without waiting."""
-        if self._settings is None or not select.select([sys.stdin], [], [], 0)[0]:
-            return ""
-        return os.read(sys.stdin.fileno(), 64).decode(errors="replace")
+    def keys(self) -> list[str]:
+        """Return the keys typed since, as ``keys.parse`` does, without waiting.
+
+        Call it regularly: Ctrl-Z is seen to here.
+        """
+        if self._suspended:
+            self._stop_as_asked()
+        typed, seconds = b"", 0.0
+        while self.has_keys and select.select([sys.stdin], [], [], seconds)[0]:
+            more = os.read(sys.stdin.fileno(), 64)
+            typed += more
+            if not (more and keys.unfinished(typed)):
+                break
+            seconds = _REST_SECONDS
+        return keys.parse(typed.decode(errors="replace"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from forktrace.activity import Usage, Window
 from forktrace.text import printable
 from forktrace.views import parts
+from forktrace.views.keys import MOVES
 from forktrace.views.lines import ranked
 from forktrace.views.units import duration, size
 
@@ -25,6 +26,11 @@ HEADER = (
     f"{'COMM':<15} {'PID':>7} {'FORKS/s':>7} {'MEAN':>7} {'MAX':>7} {'COPY/s':>7} "
     f"{'TABLES/s':>8} {'EXEC':>4}  COPIED BY"
 )
+OPEN = ("\r", "\n", "e")
+"""Keys that explain the process of the selected row."""
+SELECT_HELP = (
+    "Arrows (or j, k) select a row, Enter (or e) explains its process, Esc goes back."
+)
 HELP = (
     "Sort by c cost (time copying), f forks, d longest fork, p page tables, x thrown",
     "away by exec, n name. / filter by name, space pause, q quit, h this help.",
@@ -37,7 +43,11 @@ HELP = (
 
 @dataclass
 class TopState:
-    """What the person at the keyboard wants to see."""
+    """What the person at the keyboard wants to see.
+
+    With ``cursor`` a row is selected: by its ``place`` until a key moved it, and then
+    by its name, wherever that goes. ``names`` are those of the rows.
+    """
 
     sort: str = "cost"
     comm: str = ""
@@ -45,6 +55,10 @@ class TopState:
     help: bool = False
     quit: bool = False
     typing: bool = False
+    cursor: bool = False
+    place: int = 0
+    selected: str | None = None
+    names: Sequence[str] = ()
 
     def press(self, key: str) -> None:
         """Take one key."""
@@ -56,6 +70,9 @@ class TopState:
             self.paused = not self.paused
         elif key in "h?":
             self.help = not self.help
+        elif key in MOVES:
+            self.place = _within(self.place + MOVES[key], self.names)
+            self.selected = self.names[self.place] if self.names else None
         elif key == "/":
             self.typing, self.comm = True, ""
         else:
@@ -70,20 +87,37 @@ class TopState:
             self.typing, self.comm = False, ""
         elif key in "\x7f\b":
             self.comm = self.comm[:-1]
-        elif key.isprintable():
+        elif len(key) == 1 and key.isprintable():
             self.comm += key
+
+    def select(self, names: Sequence[str]) -> int:
+        """Return which of these rows is selected."""
+        self.names = names
+        if self.selected in names:
+            self.place = names.index(self.selected)
+        self.place = _within(self.place, names)
+        return self.place
+
+
+def _within(place: int, names: Sequence[str]) -> int:
+    return max(0, min(place, len(names) - 1))
 
 
 def lines(window: Window, state: TopState, title: str, rows: int = 0) -> list[str]:
     """Return the whole view, at most ``rows`` lines of it where that is not 0."""
     head = [*_head(window, state, title), HEADER]
-    body = [_row(usage) for usage in _chosen(window, state)] or ["no fork yet"]
+    usages = chosen(window, state)
+    body = [_row(usage) for usage in usages] or ["no fork yet"]
+    place = state.select([usage.comm for usage in usages])
+    if state.cursor and usages:
+        body[place] = f"\x1b[7m{body[place]}\x1b[0m"
     if state.help:
-        head = [*HELP, *head]
+        head = [*HELP, *[SELECT_HELP][: state.cursor], *head]
     room = max(1, rows - len(head)) if rows else len(body)
     if len(body) > room:
         left = len(body) - room + 1
-        body = [*body[: room - 1], f"and {left} more"]
+        first = max(0, place - room + 2) if state.cursor else 0
+        body = [*body[first : first + room - 1], f"and {left} more"]
     return [*head, *body][: rows or None]
 
 
@@ -104,6 +138,8 @@ def _head(window: Window, state: TopState, title: str) -> list[str]:
     if state.comm or state.typing:
         notes.append(f"only names with {state.comm!r}" + ("_" if state.typing else ""))
     notes.append(f"sorted by {state.sort}")
+    if state.cursor:
+        notes.append("Enter explains, h helps, q quits")
     return [*found, "; ".join(notes)]
 
 
@@ -129,7 +165,8 @@ def own_share(window: Window) -> float | None:
     return sum(program.run_ns for program in window.totals.programs) / whole
 
 
-def _chosen(window: Window, state: TopState) -> list[Usage]:
+def chosen(window: Window, state: TopState) -> list[Usage]:
+    """Return what the rows are of, in their order."""
     _, order = SORTS[state.sort]
     chosen = [usage for usage in window.usages if state.comm in usage.comm]
     return sorted(chosen, key=lambda usage: (order(usage), usage.comm))

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
-import select
 import signal
-import struct
 import subprocess
-import termios
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.live.guest.programs import FORKTRACE, PATIENCE, keep, wait_until
+from tests.terminal import LEAVE, Terminal
 
 pytestmark = pytest.mark.thorough
 
-ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
 SHELL = "while :; do (:); sleep 0.1; done"
 
 
@@ -33,65 +27,6 @@ def forking_shell() -> Iterator[None]:
     finally:
         shell.kill()
         shell.wait()
-
-
-class Terminal:
-    """A pseudo-terminal with ``top`` in it."""
-
-    def __init__(self, rows: int, columns: int, *arguments: str) -> None:
-        self._ours, theirs = pty.openpty()
-        self.before = termios.tcgetattr(theirs)
-        self.resize(rows, columns)
-        self.process = subprocess.Popen(
-            # In the terminal's foreground, as what a shell starts is.
-            ["setsid", "--ctty", *FORKTRACE, *arguments],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env={**os.environ, "TERM": "xterm"},
-        )
-        self._theirs = theirs
-        self.shown = b""
-
-    def resize(self, rows: int, columns: int) -> None:
-        size = struct.pack("HHHH", rows, columns, 0, 0)
-        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, size)
-
-    def press(self, keys: bytes) -> None:
-        os.write(self._ours, keys)
-
-    def wait_for(self, text: bytes) -> None:
-        """Read until ``text`` was shown once more."""
-        start, deadline = len(self.shown), time.monotonic() + PATIENCE
-        while text not in self.shown[start:]:
-            assert time.monotonic() < deadline, self.shown[start:]
-            self._read()
-
-    def end(self) -> int:
-        """Wait for the end, and return the exit status."""
-        deadline = time.monotonic() + PATIENCE
-        while self.process.poll() is None:
-            assert time.monotonic() < deadline
-            self._read()
-        while select.select([self._ours], [], [], 0.2)[0]:
-            self._read()
-        return self.process.returncode
-
-    def is_intact(self) -> bool:
-        """Tell whether it left the other screen, with the settings as they were."""
-        left = self.shown.count(ENTER) == self.shown.count(LEAVE) == 1
-        return left and termios.tcgetattr(self._theirs) == self.before
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self._ours)
-        os.close(self._theirs)
-
-    def _read(self) -> None:
-        if select.select([self._ours], [], [], 0.2)[0]:
-            self.shown += os.read(self._ours, 1 << 16)
 
 
 class Tmux:
@@ -171,7 +106,7 @@ def test_it_fits_the_window_resized_too_and_a_kill_leaves_the_shell_as_it_was(
 
 
 def test_keys_sort_and_q_gives_the_terminal_back() -> None:
-    terminal = Terminal(24, 80, "top", "--self-stats")
+    terminal = Terminal(24, 80, *FORKTRACE, "top", "--self-stats")
     try:
         terminal.wait_for(b"anon_vma")
         assert b"tracing took" in terminal.shown
@@ -189,7 +124,7 @@ def test_keys_sort_and_q_gives_the_terminal_back() -> None:
 
 
 def test_a_bare_forktrace_shows_it_while_it_serves_and_sigterm_ends_both() -> None:
-    terminal = Terminal(24, 80)
+    terminal = Terminal(24, 80, *FORKTRACE)
     try:
         terminal.wait_for(b"FORKS/s")
         terminal.process.send_signal(signal.SIGTERM)

@@ -131,13 +131,53 @@ def test_space_pauses_h_helps_and_q_ends() -> None:
     assert state.quit
 
 
+def marked(state: TopState, rows: int, shown: Window = TWO) -> list[str]:
+    text = lines(shown, state, "forktrace", rows)
+    return [line[4:].split()[0] for line in text if line.startswith("\x1b[7m")]
+
+
+def test_the_selected_row_is_always_on_the_screen() -> None:
+    many = window(*(usage(f"p{n:02}", 10**6 - n) for n in range(60)))
+    state = TopState(cursor=True)
+    assert marked(state, 24, many) == ["p00"]
+    for keys, name in (
+        (["down"] * 30, "p30"),
+        (["page up"], "p20"),
+        (["end"], "p59"),
+        (["down"], "p59"),
+        (["home", "up"], "p00"),
+    ):
+        for key in keys:
+            state.press(key)
+        assert marked(state, 24, many) == [name]
+        assert lines(many, state, "forktrace", 24)[-1] == "and 41 more"
+
+
+def test_a_name_that_is_gone_leaves_its_place_and_comes_back_to_it() -> None:
+    three = window(usage("a", 3000), usage("b", 2000), usage("c", 1000))
+    state = TopState(cursor=True)
+    lines(three, state, "x")
+    state.press("j")
+    assert marked(state, 0, three) == ["b"]
+    assert marked(state, 0, window(usage("a", 3000), usage("c", 1000))) == ["c"]
+    assert marked(state, 0, window(usage("b", 3000), usage("c", 1000))) == ["b"]
+    assert marked(state, 0, window()) == []
+
+
+def test_a_filter_takes_letters_and_no_arrows() -> None:
+    state = TopState(cursor=True)
+    for key in ("/", "r", "up", "j"):
+        state.press(key)
+    assert state.comm == "rj"
+
+
 def test_it_fits_80_columns_and_24_lines() -> None:
     many = window(*(usage(f"process-{n:07}", 10**6 + n) for n in range(60)))
-    for state in (TopState(), TopState(help=True)):
+    for state in (TopState(), TopState(help=True), TopState(help=True, cursor=True)):
         text = lines(many, state, "forktrace on 7.3 (fentry, branch)", 24)
         assert len(text) == 24
         assert text[-1].startswith("and ")
-        assert all(len(line) <= 80 for line in text if not line.startswith("process"))
+        assert all(len(line) <= 80 for line in text if "process-" not in line)
 
 
 def test_without_a_fork_it_says_so() -> None:
