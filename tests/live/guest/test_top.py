@@ -20,10 +20,11 @@ SHELL = "while :; do (:); sleep 0.1; done"
 
 
 @pytest.fixture(autouse=True)
-def forking_shell() -> Iterator[None]:
+def forking_shell() -> Iterator[int]:
+    """Return the number of a shell that forks."""
     shell = subprocess.Popen(["/bin/sh", "-c", SHELL])
     try:
-        yield
+        yield shell.pid
     finally:
         shell.kill()
         shell.wait()
@@ -123,6 +124,23 @@ def test_keys_sort_and_q_gives_the_terminal_back() -> None:
         terminal.close()
 
 
+def test_enter_explains_the_process_of_the_row_while_it_traces(
+    forking_shell: int,
+) -> None:
+    terminal = Terminal(50, 100, *FORKTRACE, "top", "--interval", "1", "--comm", "sh")
+    try:
+        terminal.wait_for(b"anon_vma")
+        terminal.press(b"\r")
+        terminal.wait_for(f"A fork of sh ({forking_shell}) would copy".encode())
+        terminal.press(b"q")
+        terminal.wait_for(b"FORKS/s")
+        terminal.press(b"q")
+        assert terminal.end() == 0
+        assert terminal.is_intact()
+    finally:
+        terminal.close()
+
+
 def test_a_bare_forktrace_shows_it_while_it_serves_and_sigterm_ends_both() -> None:
     terminal = Terminal(24, 80, *FORKTRACE)
     try:
@@ -143,13 +161,14 @@ def test_lines_where_there_is_no_terminal() -> None:
     assert b"\nsh " in result.stdout
 
 
-def test_json_an_object_each_time() -> None:
+def test_json_an_object_each_time(forking_shell: int) -> None:
     command = [*FORKTRACE, "top", "--json", "--interval", "1", "--count", "2"]
     result = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=True)
     windows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [window["schema"] for window in windows] == [1, 1]
     (shell,) = (use for use in windows[1]["processes"] if use["comm"] == "sh")
     assert shell["forks"] > 0
+    assert forking_shell in shell["pids"]
     assert (
         shell["max_duration_ns"]
         >= shell["mean_duration_ns"]
