@@ -71,6 +71,7 @@ class Options:
     decision: DecisionMode
     self_stats: bool
     watch: Choice
+    cow: bool = False
 
 
 class Observed(Protocol):
@@ -232,6 +233,7 @@ def _wanted(options: Options) -> Wanted:
         ring_bytes=WATCHED_RING_BYTES if watch else RING_BYTES,
         unprivileged=True,
         watch=bool(watch),
+        cow=options.cow,
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast
 
+from forktrace.cow import CowTotals
 from forktrace.fields import hex_of, number_of, rfc3339, text_of, time_of, words_of
 from forktrace.stacks.frames import Stack
 
@@ -524,6 +525,7 @@ class Totals:
     vforks: Vforks = Vforks()
     run_delay_ns: int = 0
     pinned_bytes: int | None = None
+    cow: CowTotals | None = None
 
     @property
     def part_ns(self) -> dict[str, int]:

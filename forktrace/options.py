@@ -110,6 +110,12 @@ ColorOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+CowOption = Annotated[
+    bool,
+    typer.Option(
+        "--cow", help="Show what copy-on-write costs until the child ends. Costs more."
+    ),
+]
 StacksOption = Annotated[
     bool,
     typer.Option("--stacks", help="Show which functions called fork. Costs more."),

@@ -7,11 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
+from forktrace.cow import Cow
 from forktrace.log import logger
 from forktrace.model import SCHEMA, Exec, Fork, Sums, Totals
-from forktrace.recording.names import mapping_names
+from forktrace.recording.names import mapping_names, with_names
 from forktrace.stop import Stop
 from forktrace.systemd import notify
 from forktrace.tracer.backend import AttachMode
@@ -19,6 +20,7 @@ from forktrace.tracer.session import DecisionMode, Session, Wanted
 from forktrace.vforks import Vfork
 from forktrace.views import lines
 from forktrace.views.colour import print_lines
+from forktrace.views.cow import cow_lines
 
 _POLL_MS = 200
 
@@ -38,7 +40,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Show:
-    """How forks, children that call exec, vforks, and what was lost are printed.
+    """How forks, what became of their children, vforks, and losses are printed.
 
     A fork comes with the names of its parent's mappings by their first address, as far
     as its VMAs were asked for and /proc still tells.
@@ -47,24 +49,37 @@ class Show:
     fork: Callable[[Fork, Mapping[int, str]], None]
     discard: Callable[[Exec], None]
     vfork: Callable[[Vfork], None]
+    cow: Callable[[Cow], None] = lambda cow: None
     end: Callable[[Totals], None] = lambda totals: None
 
 
-class Discards:
-    """Lets through the execs of children whose fork was shown, after that fork.
+class _OfChild(Protocol):
+    """Something that became of a child."""
 
-    A child may call exec before its parent returns from fork, so either may be first.
-    The oldest that still wait are forgotten beyond ``_WAITING``: most children never
-    call exec.
+    @property
+    def pid(self) -> int:
+        """The child."""
+
+
+What = TypeVar("What", bound=_OfChild)
+
+
+class AfterFork(Generic[What]):
+    """Lets through what became of children whose fork was shown, after that fork.
+
+    A child may call exec, or end, before its parent returns from fork, so either may be
+    first. The oldest that still wait are forgotten beyond ``_WAITING``: most children
+    never call exec.
     """
 
     _WAITING = 8192
 
-    def __init__(self, show: Callable[[Exec], None]) -> None:
+    def __init__(self, show: Callable[[What], None]) -> None:
         """Hand over to ``show``."""
         self._show = show
+        self.awaited = 0  # forks that were shown, and nothing of their child
         self._shown: dict[int, None] = {}
-        self._early: dict[int, Exec] = {}
+        self._early: dict[int, What] = {}
 
     def fork_shown(self, child_pid: int) -> None:
         """Note a fork that was shown."""
@@ -72,22 +87,80 @@ class Discards:
         if early:
             self._show(early)
         elif child_pid:
+            self.awaited += 1
             self._shown[child_pid] = None
             _bound(self._shown, self._WAITING)
 
-    def exec(self, discard: Exec) -> None:
+    def take(self, what: What) -> None:
         """Show it, or keep it until its fork is shown."""
-        if discard.pid in self._shown:
-            del self._shown[discard.pid]
-            self._show(discard)
+        if what.pid in self._shown:
+            self.awaited -= 1
+            del self._shown[what.pid]
+            self._show(what)
         else:
-            self._early[discard.pid] = discard
+            self._early[what.pid] = what
             _bound(self._early, self._WAITING)
 
 
 def _bound(waiting: dict[int, Any], most: int) -> None:
     while len(waiting) > most:
         del waiting[next(iter(waiting))]
+
+
+class _Shown:
+    """What is shown within the bounds, and the sums of it."""
+
+    def __init__(self, wanted: Wanted, bounds: Bounds, show: Show) -> None:
+        self.discards = AfterFork(show.discard)
+        self.cows = AfterFork(self._cow)
+        self.sums = Sums()
+        self._wanted, self._bounds, self._show = wanted, bounds, show
+        self._missing = self._cut = 0
+        self._stop: Stop | None = None
+
+    def until(self, stop: Stop) -> None:
+        """Show nothing any more once this is set, and set it when there is enough."""
+        self._stop = stop
+
+    def fork(self, fork: Fork) -> None:
+        enough = 0 < self._bounds.count <= self.sums.forks
+        if self._stop or enough or fork.duration_ns < self._bounds.min_duration_ns:
+            return
+        self._show.fork(fork, mapping_names(fork) if fork.details else {})
+        self.discards.fork_shown(fork.child_pid)
+        self.cows.fork_shown(fork.child_pid)
+        self.sums.add(fork)
+        self._missing += self._wanted.stacks and fork.stack is None
+        self._cut += fork.stack is not None and fork.stack.cut
+        if not self._wanted.cow:
+            self.stop_at_count()
+
+    def _cow(self, cow: Cow) -> None:
+        self._show.cow(with_names(cow))
+
+    def stop_at_count(self, lost: int = 0) -> None:
+        """Stop once there are so many forks and all of their children have ended.
+
+        That of ``lost`` ones nobody will hear.
+        """
+        enough = 0 < self._bounds.count <= self.sums.forks
+        awaited = self.cows.awaited if self._wanted.cow else 0
+        if self._stop is not None and enough and awaited <= lost:
+            self._stop.set()
+
+    def vfork(self, vfork: Vfork) -> None:
+        if not self._stop:
+            self._show.vfork(vfork)
+
+    def summary(self, totals: Totals) -> list[str]:
+        wanted, shown = self._wanted, self.sums
+        chosen = wanted.pids or wanted.comms or wanted.cgroups
+        said = [f"{shown.forks} forks shown.", *lines.summary(totals)]
+        if chosen or self._bounds.min_duration_ns:
+            said = lines.summary_of_some("shown", shown, totals)
+        if wanted.cow:
+            said += lines.not_ended(self.cows.awaited)
+        return said + lines.missing_stacks(self._missing, self._cut)
 
 
 def trace(
@@ -98,34 +171,17 @@ def trace(
     decision: DecisionMode,
 ) -> None:
     """Trace until a bound is met or a signal comes, then say what there was."""
-    discards = Discards(show.discard)
-    shown = Sums()
-    missing = cut = 0
-
-    def deliver(fork: Fork) -> None:
-        nonlocal missing, cut
-        if stop or fork.duration_ns < bounds.min_duration_ns:
-            return
-        show.fork(fork, mapping_names(fork) if fork.details else {})
-        discards.fork_shown(fork.child_pid)
-        shown.add(fork)
-        missing += wanted.stacks and fork.stack is None
-        cut += fork.stack is not None and fork.stack.cut
-        if bounds.count and shown.forks >= bounds.count:
-            stop.set()
-
-    def deliver_vfork(vfork: Vfork) -> None:
-        if not stop:
-            show.vfork(vfork)
-
-    with Session(
-        attach, decision, wanted, deliver, discards.exec, deliver_vfork
-    ) as session:
+    shown = _Shown(wanted, bounds, show)
+    delivered = shown.fork, shown.discards.take, shown.vfork, shown.cows.take
+    with Session(attach, decision, wanted, *delivered) as session:
         stop = Stop()
+        shown.until(stop)
         announce(session)
         deadline = time.monotonic() + (bounds.seconds or float("inf"))
         while not stop and (left := deadline - time.monotonic()) > 0:
             session.poll(int(min(_POLL_MS, left * 1000 + 1)))
+            if wanted.cow and bounds.count:
+                shown.stop_at_count(unheard(session.totals()))
             sys.stdout.flush()
             warn(session)
         session.detach()
@@ -133,12 +189,12 @@ def trace(
         totals = session.totals()
     show.end(totals)
     sys.stdout.flush()
-    chosen = wanted.pids or wanted.comms or wanted.cgroups or bounds.min_duration_ns
-    said = [f"{shown.forks} forks shown.", *lines.summary(totals)]
-    if chosen:
-        said = lines.summary_of_some("shown", shown, totals)
-    said += lines.missing_stacks(missing, cut)
-    print_lines(["", *said], sys.stderr)
+    print_lines(["", *shown.summary(totals)], sys.stderr)
+
+
+def unheard(totals: Totals) -> int:
+    """Return of how many children nothing is known that ended: with ``cow``."""
+    return totals.lost["cow_mm"] + totals.lost["cow_event"]
 
 
 def announce(session: Session, *, audited: bool = False) -> None:
@@ -189,7 +245,10 @@ def _print_discard(discard: Exec) -> None:
 
 
 SHOW_LINES = Show(
-    _print_fork, _print_discard, lambda vfork: print_lines([lines.vfork_line(vfork)])
+    _print_fork,
+    _print_discard,
+    lambda vfork: print_lines([lines.vfork_line(vfork)]),
+    lambda cow: print_lines(cow_lines(cow)),
 )
 """A line a fork, its VMAs where asked for, and a line when its child calls exec; and a
 line a vfork."""
@@ -200,7 +259,9 @@ SHOW_JSON = Show(
         {"schema": SCHEMA, "type": "exec", **discard.to_json()}
     ),
     lambda vfork: _print_json({"schema": SCHEMA, **vfork.to_json()}),
+    lambda cow: _print_json({"schema": SCHEMA, **cow.to_json()}),
     _print_losses,
 )
 """NDJSON: one object a fork. Other objects have a ``type``: ``exec`` for a child that
-called exec, ``vfork``, and ``end``, the last one, which says what was lost."""
+called exec, ``vfork``, ``cow`` for a child that ended, and ``end``, the last one, which
+says what was lost."""

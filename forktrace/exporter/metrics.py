@@ -32,6 +32,7 @@ from forktrace import __version__
 from forktrace.bits import ANON_VMA
 from forktrace.cgroups.units import Unit, UnitNames
 from forktrace.exporter.bounded import Bounded, Cost, changed
+from forktrace.exporter.cow import cow_families
 from forktrace.exporter.families import NS, costs_of, counter, histograms
 from forktrace.exporter.units import BoundedUnits, Names
 from forktrace.exporter.watched import MOST_PAIRS_BESIDES, Watched
@@ -140,6 +141,8 @@ class ForktraceCollector(Collector):
         if totals.pinned_bytes is not None:
             yield _pinned(totals.pinned_bytes)
         yield from _parts(totals.parts)
+        if totals.cow:
+            yield from cow_families(totals.cow)
         yield from _failures(totals.failures, failures)
         yield from _triggers(triggers)
         yield from _exec_discards(totals.exec_discards)

@@ -29,7 +29,7 @@ from forktrace.text import encodable
 MOST_MAPPINGS = 15
 """How many pairs of process name and mapping have series of their own: three each."""
 
-MOST_PAIRS_BESIDES = 12
+MOST_PAIRS_BESIDES = 8
 """How many pairs of a process name and a trigger then have: together with those no more
 series than without."""
 

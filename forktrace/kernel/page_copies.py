@@ -10,7 +10,7 @@ nobody else anything: the function that is called there runs at each page fault.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from forktrace.kernel.arch import architecture
@@ -28,6 +28,13 @@ _RMAP = ("folio_add_new_anon_rmap", "page_add_new_anon_rmap")
 HUGE_RMAP = ("hugetlb_add_new_anon_rmap", "hugepage_add_new_anon_rmap")
 """The same for hugetlb, renamed in 6.8. It runs only where such a page is new, which
 costs so much that a probe at its entry does not show."""
+
+FAULTING = ("wp_page_copy", "do_wp_page")
+"""What handles a write to a page that is shared: the latter where the former, which
+copies, was inlined into it."""
+
+WHERE_FAULTED = (*FAULTING, *_RMAP)
+"""Whose addresses must be known to find where such a fault copies a page."""
 
 WHERE_COPIED = (*_COPYING, *_RMAP)
 """Whose addresses must be known to find where a page is copied."""
@@ -48,11 +55,15 @@ class Call(NamedTuple):
 
 
 def find_page_copies(
-    symbols: Symbols, machine: str, read_text: ReadText
+    symbols: Symbols,
+    machine: str,
+    read_text: ReadText,
+    within: Sequence[str] = _COPYING,
 ) -> tuple[Call, ...]:
     """Return the calls that each copied page makes one of; none where not found.
 
-    ``symbols`` holds SYMBOLS. Without their addresses and sizes nothing is found.
+    ``within`` are the functions that copy: fork's, or FAULTING. Without their
+    addresses and sizes nothing is found.
     """
     rmap = [each.address for name in _RMAP if (each := symbols.get(name))]
     arch = architecture(machine)
@@ -61,14 +72,14 @@ def find_page_copies(
     called = {address + aside for address in filter(None, rmap) for aside in _AROUND}
     return tuple(
         Call(function.name, at - function.address)
-        for function in _known(symbols)
+        for function in _known(symbols, within)
         for at, target in arch.calls(_code(function, read_text), function.address)
         if target in called
     )
 
 
-def _known(symbols: Symbols) -> Iterator[Symbol]:
-    for name in _COPYING:
+def _known(symbols: Symbols, names: Sequence[str]) -> Iterator[Symbol]:
+    for name in names:
         yield from (each for each in symbols.variants(name) if each.size)
 
 

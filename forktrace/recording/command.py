@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forktrace import __version__
+from forktrace.cow import Cow
 from forktrace.errors import EXIT_FAILED, ForktraceError, UsageError
 from forktrace.model import Exec, Fork, Sums
 from forktrace.recording.costliest import Costliest
-from forktrace.recording.names import mapping_names
+from forktrace.recording.names import mapping_names, with_names
 from forktrace.recording.progress import ProgressLine
 from forktrace.recording.records import (
     Filters,
@@ -35,7 +36,7 @@ from forktrace.recording.writer import (
 from forktrace.stop import Stop
 from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.session import DecisionMode, Session, Wanted
-from forktrace.tracing import Bounds, Discards, announce, warn
+from forktrace.tracing import AfterFork, Bounds, announce, warn
 from forktrace.vforks import Vfork, least_ns
 from forktrace.views import lines
 from forktrace.views.colour import print_lines
@@ -56,7 +57,8 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 class Options:
     """What ``record`` was asked for.
 
-    ``vmas`` False asks the kernel for no details, ``stacks`` for who called fork.
+    ``vmas`` False asks the kernel for no details, ``stacks`` for who called fork,
+    ``cow`` for what copy-on-write costs afterwards.
     """
 
     path: Path
@@ -65,6 +67,7 @@ class Options:
     filters: Filters
     vmas: bool
     stacks: bool
+    cow: bool
     attach: AttachMode
     decision: DecisionMode
     self_stats: bool
@@ -98,7 +101,8 @@ class Recorder:
         self._bounds = bounds
         self._stop = stop
         self._costliest = Costliest()
-        self._discards = Discards(self._keep_exec)
+        self._discards = AfterFork(self._keep_exec)
+        self.cows = AfterFork(self._keep_cow)
         self.execs = 0
         self.kept = Sums()
         self.ended = "stopped"
@@ -114,12 +118,17 @@ class Recorder:
         self._writer.add({"type": "fork", **fork.to_json()}, forks=1)
         self.kept.add(fork)
         self._discards.fork_shown(fork.child_pid)
+        self.cows.fork_shown(fork.child_pid)
         if self._bounds.count and self._writer.forks >= self._bounds.count:
             self.end("count")
 
     def exec(self, discard: Exec) -> None:
         """Keep an exec if its fork is kept."""
-        self._discards.exec(discard)
+        self._discards.take(discard)
+
+    def cow(self, cow: Cow) -> None:
+        """Keep what became of a child if its fork is kept."""
+        self.cows.take(cow)
 
     def vfork(self, vfork: Vfork) -> None:
         """Keep a vfork: the kernel sends those that are to be kept."""
@@ -142,6 +151,9 @@ class Recorder:
         self._writer.add({"type": "exec", **discard.to_json()})
         self.execs += 1
 
+    def _keep_cow(self, cow: Cow) -> None:
+        self._writer.add(with_names(cow).to_json())
+
 
 def record(options: Options) -> int:
     """Record; return the exit status."""
@@ -149,6 +161,7 @@ def record(options: Options) -> int:
         events=True,
         details=options.vmas,
         stacks=options.stacks,
+        cow=options.cow,
         pids=options.filters.pids,
         comms=options.filters.comms,
         cgroups=options.filters.cgroups,
@@ -167,9 +180,17 @@ def record(options: Options) -> int:
     def deliver_vfork(vfork: Vfork) -> None:
         recorder.vfork(vfork)
 
+    def deliver_cow(cow: Cow) -> None:
+        recorder.cow(cow)
+
     with Session(
-        *(options.attach, options.decision, wanted),
-        *(deliver, deliver_exec, deliver_vfork),
+        options.attach,
+        options.decision,
+        wanted,
+        deliver,
+        deliver_exec,
+        deliver_vfork,
+        deliver_cow,
     ) as session:
         stop = Stop()
         writer = Writer(options.path, options.max_bytes)
@@ -309,6 +330,8 @@ def _say(
     said = ["", *said]
     if writer.moved:
         said.append(f"What was {writer.path} is now {writer.moved}.")
+    if options.cow:
+        said += lines.not_ended(recorder.cows.awaited)
     why = ""
     if recorder.ended == "max_size":
         why = f" It is as large as --max-size {size(options.max_bytes)} allows."

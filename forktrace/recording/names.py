@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from forktrace.cow import Cow
 from forktrace.model import Fork
 from forktrace.text import encodable
 
@@ -39,6 +41,25 @@ def mapping_names(fork: Fork, proc: Path = PROC) -> dict[int, str]:
         for (start, end), name in _mappings(raw)
         if name and wanted.get(start) == end
     }
+
+
+def with_names(cow: Cow, proc: Path = PROC) -> Cow:
+    """Return it with the names that its parent's mappings have now.
+
+    Best effort: the mapping that holds the address now. None when the parent is gone.
+    """
+    try:
+        raw = (proc / str(cow.parent) / "maps").read_bytes()
+    except OSError:
+        return cow
+    spans = names_by_span(raw)
+
+    def name(start: int) -> str | None:
+        holding = (name for (first, end), name in spans.items() if first <= start < end)
+        return next(holding, None)
+
+    named = (replace(each, name=name(each.start)) for each in cow.mappings)
+    return replace(cow, mappings=tuple(named))
 
 
 def names_by_span(raw: bytes) -> Mapping[Span, str]:

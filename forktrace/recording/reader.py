@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Union
 
+from forktrace.cow import Cow
 from forktrace.errors import ForktraceError, UsageError
 from forktrace.model import Exec, Fork
 from forktrace.recording.long_lines import read_long
@@ -22,7 +23,7 @@ from forktrace.recording.records import (
 )
 from forktrace.vforks import Vfork
 
-Record = Union[Fork, Mappings, Exec, Vfork, Progress, Summary]
+Record = Union[Fork, Mappings, Exec, Vfork, Cow, Progress, Summary]
 
 _CHUNK = 256 << 10
 _LONGEST_HEADER = 64 << 10
@@ -44,6 +45,7 @@ _READ: dict[str, Callable[[Mapping[str, Any]], Record]] = {
     "mappings": Mappings.from_json,
     "exec": Exec.from_json,
     "vfork": Vfork.from_json,
+    "cow": Cow.from_json,
     "progress": Progress.from_json,
 }
 

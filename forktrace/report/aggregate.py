@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from forktrace.cow import Cow
 from forktrace.model import Exec, ExecDiscards, Fork, TriggerCost, VmaCounts
 from forktrace.recording.costliest import TOP
 from forktrace.recording.reader import Recording
 from forktrace.recording.records import Mappings, Progress, Summary
 from forktrace.report.callers import Callers
+from forktrace.report.cow import CowSums
 from forktrace.report.failures import Failures
 from forktrace.report.names import ANONYMOUS, NOT_KNOWN, OTHER, MappingNames
 from forktrace.report.spread import Spread, place_of
@@ -199,6 +201,7 @@ class Aggregator:
         self._parts: Counter[str] = Counter()
         self._failures = Failures()
         self._callers = Callers()
+        self._cow = CowSums()
         self._vforks = _LongVforks()
         self._timeline = Timeline()
         self._shares: dict[tuple[str, str, str], list[int]] = {}
@@ -218,6 +221,8 @@ class Aggregator:
             elif isinstance(record, Exec):
                 _add(self._execs, 1, record.copy_ns, record.page_table_bytes)
                 self._processes.of(record.comm).add_exec(record)
+            elif isinstance(record, Cow):
+                self._cow.add(record)
             elif isinstance(record, Vfork):
                 self._vforks.add(record)
             elif isinstance(record, Mappings):
@@ -318,6 +323,8 @@ class Aggregator:
             longest_vforks=self._vforks.ranked(),
             left_out=self._recording.left_out,
             unkept=self._recording.unkept,
+            cow=self._cow.ranked(),
+            cow_mappings=self._cow.mappings(),
             callers=(callers := self._callers.ranked()),
             without_stack=self._callers.missing if callers else 0,
             cut_stacks=self._callers.cut,

@@ -16,6 +16,7 @@ from forktrace.model import (
 )
 from forktrace.recording.records import Header, HostTotals
 from forktrace.report.callers import Caller
+from forktrace.report.cow import CowGroup, CowShare
 from forktrace.report.failures import Failure
 from forktrace.report.spread import TEXT_EDGES, Spread
 from forktrace.report.timeline import Timeline
@@ -145,6 +146,8 @@ class Study:
     left_out: int = 0
     unkept: int = 0
     callers: tuple[Caller, ...] = ()
+    cow: tuple[CowGroup, ...] = ()
+    cow_mappings: tuple[CowShare, ...] = ()
     without_stack: int = 0
     cut_stacks: int = 0
     pinned_bytes: int = 0
@@ -194,6 +197,8 @@ class Study:
                 {"cgroup": each.name, **each.to_json()} for each in self.cgroups
             ],
             "costliest": [dear.to_json() for dear in self.costliest],
+            "cow": [each.to_json() for each in self.cow],
+            "cow_mappings": [each.to_json() for each in self.cow_mappings],
             "callers": [each.to_json() for each in self.callers],
             "without_stack": self.without_stack,
             "cut_stacks": self.cut_stacks,

@@ -32,10 +32,10 @@ def bpf_folder() -> Path:
     )
 
 
-def source(macros: Mapping[str, str]) -> str:
+def source(macros: Mapping[str, str], name: str = "forktrace.c") -> str:
     """Return the C text that is compiled: ``macros`` (name or name(args)) first."""
     lines = [f"#define {name} {value}\n" for name, value in macros.items()]
-    return "".join(lines) + (bpf_folder() / "forktrace.c").read_text()
+    return "".join(lines) + (bpf_folder() / name).read_text()
 
 
 def inputs(text: str) -> list[str]:

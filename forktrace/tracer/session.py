@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from forktrace import libbpf, procfs
 from forktrace.cgroups.paths import CgroupPaths, nameless
+from forktrace.cow import Cow
 from forktrace.errors import Unsupported
 from forktrace.kernel.abi import abi
 from forktrace.model import Exec, Fork, KernelInfo, ProgramCost, Totals
@@ -21,6 +22,7 @@ from forktrace.tracer.attach import Opener, Probes, open_kprobe
 from forktrace.tracer.backend import Attached, AttachMode
 from forktrace.tracer.copies import CopyProbes, Doubt
 from forktrace.tracer.costs import Costs
+from forktrace.tracer.cow import CowTracer
 from forktrace.tracer.layout import LOST_STAGES, SOURCES, WAYS, Config, Layout
 from forktrace.tracer.left_out import with_left_out
 from forktrace.tracer.maps import Assembler, Naming, totals_of, unseen_copies, vmas_of
@@ -49,9 +51,9 @@ class Wanted:
     not looked up and is called by its id. ``self_stats`` has the kernel time our own
     programs, which costs a little. ``unprivileged`` leaves to a child what is attached
     later on, so that this process needs no capability once it has started. ``stacks``
-    tells who called fork. With ``watch`` the events of all are sent, and ``details`` of
-    a fork that any one of ``pids``, ``comms`` and what ``watch_cgroups`` was told fits,
-    however many.
+    tells who called fork, ``cow`` what copy-on-write costs afterwards. With ``watch``
+    the events of all are sent, and ``details`` of a fork that any one of ``pids``,
+    ``comms`` and what ``watch_cgroups`` was told fits, however many.
     """
 
     events: bool = False
@@ -66,6 +68,7 @@ class Wanted:
     ring_bytes: int = 1 << 20
     unprivileged: bool = False
     stacks: bool = False
+    cow: bool = False
     watch: bool = False
 
 
@@ -84,11 +87,13 @@ class Session:
         deliver: Callable[[Fork], None] = lambda fork: None,
         deliver_exec: Callable[[Exec], None] = lambda discard: None,
         deliver_vfork: Callable[[Vfork], None] = lambda vfork: None,
+        deliver_cow: Callable[[Cow], None] = lambda cow: None,
     ) -> None:
         """Compile, load and attach.
 
         ``poll`` hands each fork to ``deliver``, to ``deliver_exec`` each child of such
-        a fork that called exec, and to ``deliver_vfork`` each vfork that is over.
+        a fork that called exec, to ``deliver_vfork`` each vfork that is over, and to
+        ``deliver_cow`` each child of the host that has ended.
         """
         self._wanted = wanted or Wanted()
         self._cgroups = CgroupPaths()
@@ -115,7 +120,11 @@ class Session:
         self._watched_cgroups: Sequence[int] = ()
         self._news: list[str] = []
         self._most = Most()
+        self._cow: CowTracer | None = None
         try:
+            # Before: of each fork that is seen the child is followed.
+            if self._wanted.cow:
+                self._cow = CowTracer(deliver_cow)
             self._start(attach, decision, deliver, deliver_exec, deliver_vfork)
         except BaseException:
             self.close()
@@ -284,7 +293,8 @@ class Session:
         if self._counting:
             self._follow_by_the_better_way()
             self._news += filter(None, [self.pulse.tick(time.monotonic())])
-        return self._ring.poll(timeout_ms) if self._ring else 0
+        found = self._ring.poll(timeout_ms) if self._ring else 0
+        return found + (self._cow.poll() if self._cow else 0)
 
     def _follow_by_the_better_way(self) -> None:
         assert self._copies is not None, "the session is closed"
@@ -330,6 +340,9 @@ class Session:
             divided=self._divided,
             counts_pages=self._counts_pages,
         )
+        if self._cow:
+            cow = self._cow.totals()
+            totals = replace(totals, cow=cow, lost={**totals.lost, **cow.lost})
         return self._most.of(totals)
 
     def forget_cgroups(self, cgroups: Iterable[int]) -> None:
@@ -373,6 +386,8 @@ class Session:
         self._probes.close()
         self._parts_probes.close()
         self._page_probes.close()
+        if self._cow:
+            self._cow.detach()
         if self._copies:
             self._copies.close()
         self._witness_probes.close()
@@ -385,6 +400,9 @@ class Session:
             self._ring = None
         if self._callers:
             self._callers.close()
+        if self._cow:
+            self._cow.close()
+            self._cow = None
         for mapped in self._maps.values():
             mapped.close()
         self._maps = {}

@@ -133,6 +133,14 @@ def missing_stacks(missing: int, cut: int) -> list[str]:
     return said
 
 
+def not_ended(children: int) -> list[str]:
+    """Say of how many children it is not known what copy-on-write cost."""
+    if not children:
+        return []
+    whose = counted(children, "child", "children")
+    return [f"What copy-on-write cost is not known for {whose}: still alive, or lost."]
+
+
 def exec_line(discard: Exec) -> str:
     """Return what a child threw away by exec, to stand below the forks."""
     return (

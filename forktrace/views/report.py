@@ -12,7 +12,7 @@ from forktrace.report.names import ANONYMOUS, NOT_KNOWN, OTHER
 from forktrace.report.spread import TEXT_EDGES, Bin, Spread
 from forktrace.report.study import CUT_OFF, QUANTILES, Dear, Group, Study
 from forktrace.text import named, printable
-from forktrace.views import callers, parts, vforks
+from forktrace.views import callers, cow, parts, vforks
 from forktrace.views.lines import (
     counts_words,
     in_thread,
@@ -56,6 +56,7 @@ def lines(study: Study, width: int = 79) -> list[str]:
         *_execs(study),
         *_failures(study),
         *_vforks(study, width),
+        *cow.lines(study),
         *callers.tree(study, width),
         *_costliest(study, width),
     ]

@@ -24,9 +24,9 @@ def size(count: float) -> str:
     return f"{_digits(value)} TiB"
 
 
-def counted(number: int, noun: str) -> str:
-    """Return ``1 fork``, ``2,048 forks``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """Return ``1 fork``, ``2,048 forks``; ``nouns`` where the plural is no -s."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def _digits(value: float) -> str:

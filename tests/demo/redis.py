@@ -32,14 +32,18 @@ class Redis:
     """A redis-server on a unix socket; a context manager, up on entry.
 
     ``folder`` holds its socket, log and snapshots and should be a tmpfs. ``before`` is
-    what runs the server, for example ``("env", "LD_PRELOAD=...")``. Raises
-    ForktraceError where there is no redis-server or it does not answer.
+    what runs the server, for example ``("env", "LD_PRELOAD=...")``, and ``options``
+    are more of the server's own. Raises ForktraceError where there is no redis-server
+    or it does not answer.
     """
 
-    def __init__(self, folder: Path, before: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, before: Sequence[str] = (), options: Sequence[str] = ()
+    ) -> None:
         """Choose the places; nothing is started yet."""
         self._folder = folder
         self._before = before
+        self._options = options
         self._socket = folder / "redis.sock"
         self._log = folder / "redis.log"
         self._server: subprocess.Popen[bytes] | None = None
@@ -51,7 +55,7 @@ class Redis:
             *("--port", "0", "--unixsocket", str(self._socket)),
             *("--dir", str(self._folder), "--save", "", "--logfile", str(self._log)),
             *("--rdbcompression", "no", "--rdbchecksum", "no"),
-            *("--enable-debug-command", "yes"),
+            *("--enable-debug-command", "yes", *self._options),
         )
         try:
             self._server = subprocess.Popen([*self._before, "redis-server", *options])
@@ -111,6 +115,23 @@ class Redis:
         # It is not wanted, and the next one would need memory beside it.
         (self._folder / "dump.rdb").unlink()
         return Saved(children[0], int(info["latest_fork_usec"]) * 1000)
+
+    def begin_to_save(self) -> int:
+        """Start a BGSAVE and return its child, which is at work."""
+        before = len(self._children())
+        self._cli("BGSAVE")
+        self._await("saving started by pid", before + 1)
+        return self._children()[-1]
+
+    def overwrite(self, keys: int, value: str) -> None:
+        """Write to the first of the keys of ``fill``, in place, within the server."""
+        script = (
+            f"for key = 0, {keys - 1} do "
+            "redis.call('setrange', 'key:' .. key, 0, ARGV[1]) end"
+        )
+        said = self._cli("EVAL", script, "0", value)
+        if said:
+            raise ForktraceError(f"redis-server does not write: {said}")
 
     def info(self) -> dict[str, str]:
         """Return what INFO tells."""

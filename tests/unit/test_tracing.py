@@ -7,7 +7,7 @@ import json
 import pytest
 
 from forktrace.model import Exec, Fork
-from forktrace.tracing import SHOW_JSON, SHOW_LINES, Discards
+from forktrace.tracing import SHOW_JSON, SHOW_LINES, AfterFork
 from tests.unit.recording.samples import fork, vma
 
 
@@ -31,35 +31,35 @@ def discard(pid: int) -> Exec:
 
 def test_it_comes_after_its_fork_whichever_the_kernel_told_first() -> None:
     shown: list[int] = []
-    discards = Discards(lambda each: shown.append(each.pid))
-    discards.exec(discard(7))
+    discards = AfterFork[Exec](lambda each: shown.append(each.pid))
+    discards.take(discard(7))
     assert shown == []
     discards.fork_shown(7)
     discards.fork_shown(8)
-    discards.exec(discard(8))
+    discards.take(discard(8))
     assert shown == [7, 8]
 
 
 def test_of_a_fork_that_was_not_shown_nothing_is_seen() -> None:
     shown: list[int] = []
-    discards = Discards(lambda each: shown.append(each.pid))
+    discards = AfterFork[Exec](lambda each: shown.append(each.pid))
     discards.fork_shown(0)
-    discards.exec(discard(9))
+    discards.take(discard(9))
     assert shown == []
 
 
 def test_a_pid_used_again_needs_a_fork_of_its_own() -> None:
     shown: list[int] = []
-    discards = Discards(lambda each: shown.append(each.pid))
+    discards = AfterFork[Exec](lambda each: shown.append(each.pid))
     discards.fork_shown(7)
-    discards.exec(discard(7))
-    discards.exec(discard(7))
+    discards.take(discard(7))
+    discards.take(discard(7))
     assert shown == [7]
 
 
 def test_what_waits_is_bounded() -> None:
-    discards = Discards(lambda _: None)
+    discards = AfterFork[Exec](lambda _: None)
     for pid in range(1, 20_000):
-        discards.exec(discard(pid))
+        discards.take(discard(pid))
         discards.fork_shown(pid + 100_000)
-    assert len(discards._early) == len(discards._shown) == Discards._WAITING
+    assert len(discards._early) == len(discards._shown) == AfterFork._WAITING

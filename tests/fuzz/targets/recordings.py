@@ -18,7 +18,16 @@ from forktrace.report.study import Study
 from forktrace.views import report as view
 from tests.fuzz.target import Target, as_file, scratch
 from tests.unit.explain.test_measured import METRICS, fork_line
-from tests.unit.recording.samples import EXEC, HEADER, VFORK, fork, vma, write
+from tests.unit.recording.samples import (
+    COW,
+    EXEC,
+    HEADER,
+    STACK,
+    VFORK,
+    fork,
+    vma,
+    write,
+)
 
 
 def _report(data: bytes) -> None:
@@ -83,7 +92,10 @@ def _recorded(*, ended: bool = True) -> bytes:
     path = scratch() / "seed"
     path.unlink(missing_ok=True)
     failed = fork(3, comm="a\u2028\x1b", trigger="pfnmap+mixedmap")
-    return write(path, [fork(1), failed], execs=[EXEC, VFORK], ended=ended).read_bytes()
+    called = replace(fork(1), stack=STACK)
+    return write(
+        path, [called, failed], execs=[EXEC, VFORK, COW], ended=ended
+    ).read_bytes()
 
 
 def _text(data: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
+from forktrace.cow import CowCost, CowTotals
 from forktrace.model import (
     PARTS,
     CgroupCost,
@@ -18,6 +19,7 @@ from forktrace.model import (
     Vforks,
     VmaCounts,
 )
+from forktrace.tracer import cow
 from forktrace.tracer.layout import LOST_STAGES, MISSED
 from forktrace.tracer.maps import UNKNOWN
 
@@ -92,7 +94,8 @@ def full_totals(
         triggers=tuple(triggers),
         fork_duration=histogram(),
         copy_duration=histogram(),
-        lost=dict.fromkeys((*MISSED, *LOST_STAGES), 3),
+        lost=dict.fromkeys((*MISSED, *LOST_STAGES, *cow.LOST_STAGES), 3),
+        cow=CowTotals(CowCost(1, 2, 3, 4, 5), CowCost(5, 4, 3, 2, 1), 6, 7, {}),
         decision_checks=few.decision_checks,
         exec_discards=few.exec_discards,
         processes=processes,

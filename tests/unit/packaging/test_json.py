@@ -22,6 +22,7 @@ from forktrace.report.command import compare, read
 from forktrace.tracing import SHOW_JSON
 from tests.unit.exporter import samples
 from tests.unit.recording.samples import (
+    COW,
     DETAILED,
     EXEC,
     HEADER,
@@ -50,6 +51,11 @@ SHAPES = {
     "host_totals": "Host totals",
     "costliest": "Fork",
     "stack": "Stack",
+    "cow": "Cow group",
+    "cow_mappings": "Cow share",
+    "mappings": "Cow mapping",
+    "parents": "Copy-on-write",
+    "child": "Copy-on-write",
     "frames": "Frame",
     "callers": "Caller",
     "called": "Caller",
@@ -95,7 +101,7 @@ def objects(
     detailed = replace(DETAILED, parts=Parts(1, 2, 3, 4, 5), stack=STACK)
     failed = replace(fork(1), outcome="failed", errno="ENOMEM")
     study = read(
-        write(tmp_path / "r", [detailed, failed], execs=[EXEC, VFORK])
+        write(tmp_path / "r", [detailed, failed], execs=[EXEC, VFORK, COW])
     ).to_json()
     for group in (*study["processes"], *study["cgroups"]):
         group.pop("comm", group.pop("cgroup", None))
@@ -116,6 +122,7 @@ def objects(
         ("Fork", printed(capsys, SHOW_JSON.fork, detailed, {})),
         ("Exec", printed(capsys, SHOW_JSON.discard, EXEC)),
         ("Vfork", printed(capsys, SHOW_JSON.vfork, VFORK)),
+        ("Cow", printed(capsys, SHOW_JSON.cow, COW)),
         ("End", printed(capsys, SHOW_JSON.end, samples.totals())),
         ("Top", top),
         ("Top process", top["processes"][0]),

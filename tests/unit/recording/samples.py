@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from forktrace.cow import Cow, CowCost, CowMapping
 from forktrace.model import (
     Exec,
     ExecDiscards,
@@ -108,6 +109,20 @@ STACK = Stack(
 )
 MAPPINGS = Mappings(42, {0x1000: "[heap]"})
 EXEC = Exec(1000, 42, "redis-server", 5 * MS, 9 * MS, 8192)
+COW = Cow(
+    pid=1000,
+    parent=42,
+    comm="redis-server",
+    lived_ns=12_000 * MS,
+    execs=False,
+    parents=CowCost(1234, 1234 * 4096, 19 * MS, 2, 3 * MS),
+    child=CowCost(12, 12 * 4096, 210_000),
+    teardown_ns=40 * MS,
+    mappings=(
+        CowMapping(0x7F00_0000_0000, "", 1200 * 4096, 21 * MS, 8192, 30_000),
+        CowMapping(0x5600_0000_0000, "[heap]", 34 * 4096, MS, 10 * 4096, 180_000),
+    ),
+)
 VFORK = Vfork(
     BEGAN + 50 * MS, 70, 71, "spawner", "worker", 72, "/jobs", 250 * MS, "exec"
 )
@@ -117,7 +132,7 @@ def write(
     path: Path,
     forks: Iterable[Fork] = (DETAILED,),
     *,
-    execs: Iterable[Exec | Vfork] = (EXEC,),
+    execs: Iterable[Exec | Vfork | Cow] = (EXEC,),
     ended: bool = True,
     header: Header = HEADER,
 ) -> Path:
@@ -131,7 +146,7 @@ def write(
         writer.add({"type": "fork", **each.to_json()}, forks=1)
         writer.flush()
     for discard in execs:
-        # A vfork says itself what it is.
+        # The others say themselves what they are.
         writer.add({"type": "exec", **discard.to_json()})
     writer.add(PROGRESS.to_json())
     writer.flush()

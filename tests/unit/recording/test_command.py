@@ -167,6 +167,7 @@ def recorded(
             filters=Filters(),
             vmas=True,
             stacks=False,
+            cow=False,
             attach="auto",
             decision="auto",
             self_stats=False,
