@@ -10,10 +10,13 @@ BEFORE = "nothing"
 AFTER = "nothing, at the end"
 WAYS = ("fentry", "kprobe")
 TRACERS = tuple(f"{tool} {way}" for way in WAYS for tool in ("forktrace", "bpftrace"))
-OPTIONS = ("vmas", "stacks")
+OPTIONS = ("vmas", "stacks", "cow")
 """Of trace and record: what each adds to a fork when it is asked for."""
 
 WITH_OPTIONS = tuple(f"forktrace --{option}" for option in OPTIONS)
+WRITES = 2000
+"""Pages written to after a fork, each of which the kernel copies then."""
+
 FLOORS = tuple(f"empty {way}" for way in WAYS)
 """Probes at both ends of copy_page_range that do nothing: no tracer costs less."""
 
@@ -203,3 +206,13 @@ def _part(name: str, found: float, most: float) -> Check:
 
 def _percent(name: str, found: float, most: float) -> Check:
     return Check(name, found, most, "{:.2%}")
+
+
+def added_to_write(writes: Mapping[str, Sequence[int]], tracer: str) -> float:
+    """Return the instructions that a tracer adds to a write fault after a fork."""
+    return min(writes[tracer]) / WRITES - plain_write(writes)
+
+
+def plain_write(writes: Mapping[str, Sequence[int]]) -> float:
+    """Return the instructions of such a fault that nobody traces."""
+    return min(*writes[BEFORE], *writes[AFTER]) / WRITES

@@ -3,7 +3,8 @@
     python -m tests.bench.guest BPFTRACE_ROOT
 
 Writes ``guest.json`` to $RESULTS: ``clock`` (its source), ``forks`` (by tracer and
-workload: instructions of each fork), ``tracers`` (how long each took to be attached and
+workload: instructions of each fork), ``writes`` (by tracer: instructions of all write
+faults after each of some forks), ``tracers`` (how long each took to be attached and
 what it counted) and ``daemon`` (start and memory of ``forktrace run``).
 """
 
@@ -16,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager as Context
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from tests.bench.figures import (
     OPTIONS,
     WITH_OPTIONS,
     WORKLOADS,
-    Workload,
+    WRITES,
 )
 from tests.bench.tracers import Tracer
 
@@ -37,12 +38,12 @@ _FAULTS_ARE_SHOWN = Path("/proc/sys/debug/exception-trace")
 
 
 class Forker:
-    """One process of tests.bench.workload, measuring when it is asked to."""
+    """A process that forks and measures when it is asked to: a module with ``go``."""
 
-    def __init__(self, workload: Workload) -> None:
+    def __init__(self, module: str, *arguments: str) -> None:
         """Start it and wait until its VMAs are there."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.workload", *workload.arguments()],
+            [sys.executable, "-m", f"tests.bench.{module}", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -77,7 +78,7 @@ def forkers() -> Iterator[dict[str, Forker]]:
     with ExitStack() as stack:
         started = {}
         for workload in WORKLOADS:
-            started[workload.name] = Forker(workload)
+            started[workload.name] = Forker("workload", *workload.arguments())
             stack.callback(started[workload.name].close)
             say(f"made {workload.name}")
         yield started
@@ -90,14 +91,16 @@ def main() -> None:
     # The children of a workload end by a fault, and the kernel would say so each time.
     _FAULTS_ARE_SHOWN.write_text("0")
     found: dict[str, Any] = {"clock": _CLOCK.read_text().strip()}
-    found["forks"], found["tracers"] = {}, {}
-    with forkers() as started:
+    found["forks"], found["writes"], found["tracers"] = {}, {}, {}
+    writer = Forker("write_faults", "--pages", str(WRITES))
+    with forkers() as started, closing(writer):
 
         def measure(name: str, attached: Context[Tracer]) -> Tracer:
             with attached as tracer:
                 for forker in started.values():
                     forker.go()
                 answers = {work: forker.go() for work, forker in started.items()}
+                found["writes"][name] = writer.go()["ns"]
             found["forks"][name] = {work: a["ns"] for work, a in answers.items()}
             found["tracers"][name] = tracer.to_json()
             say(f"measured with {name}")

@@ -15,7 +15,11 @@ from tests.bench.figures import (
     WITH_OPTIONS,
     Check,
     Forks,
+    added_to_write,
+    plain_write,
 )
+
+COW = WITH_OPTIONS[-1]
 
 
 def lines(results: Mapping[str, Any], checks: list[Check]) -> Iterator[str]:
@@ -58,6 +62,9 @@ def _per_vma(results: Mapping[str, Any], forks: Forks) -> Iterator[str]:
         )
         yield f"{f'ratio, {way}':18}{f'1/{copied:.1f}':>9}{f'1/{skipped:.1f}':>14}"
     yield ""
+    writes = results["writes"]
+    alone, added = plain_write(writes), added_to_write(writes, COW)
+    yield f"A write fault after a fork takes {alone:,.0f}; {COW} adds {added:,.0f}."
     yield f"Untraced forks changed by {forks.noise():.0f} a VMA between start and end."
 
 

@@ -1,6 +1,6 @@
 """forktrace's probes and nothing else, for as long as stdin is open.
 
-    python -m tests.bench.tracer --attach fentry|kprobe [--vmas] [--stacks]
+    python -m tests.bench.tracer --attach fentry|kprobe [--vmas] [--stacks] [--cow]
 
 Says when the probes are up: ``mask`` (the kernel's VM_COPY_ON_FORK) and ``offset``
 (of pgtables_bytes in mm_struct). In the end it says what they counted: ``forks``,
@@ -32,6 +32,7 @@ def main() -> None:
         events=options.vmas or options.stacks,
         details=options.vmas,
         stacks=options.stacks,
+        cow=options.cow,
         ring_bytes=RING_BYTES,
     )
     with Session(options.attach, "rule", wanted) as session:

@@ -28,7 +28,7 @@ from tests.live.workloads.many_vmas import room_for, split
 from tests.live.workloads.talk import obey, say
 
 _START = 0x30_0000_0000
-_PRIORITY = 50
+PRIORITY = 50
 
 
 def measured_fork() -> int:
@@ -69,7 +69,7 @@ def main() -> None:
         start = libc.mmap(_START, size, READ_WRITE, flags)
         libc.madvise(start, size, mmap.MADV_NOHUGEPAGE)
         split(start, options.vmas, options.pages * PAGE, all_copied=everything)
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
 
         def go() -> dict[str, Any]:
             return {"ns": [measured_fork() for _ in range(options.forks)]}

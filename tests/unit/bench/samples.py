@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.bench.figures import AFTER, BEFORE, TRACERS, WORKLOADS, Workload
+from tests.bench.figures import AFTER, BEFORE, TRACERS, WORKLOADS, WRITES, Workload
 
 FORK = 40_000
 VMA = 3_000
@@ -19,6 +19,7 @@ ADDED_A_VMA = {
     "bpftrace kprobe": 3_300,
     "forktrace --vmas": 900,
     "forktrace --stacks": 501,
+    "forktrace --cow": 502,
     "empty fentry": 400,
     "empty kprobe": 1_100,
 }
@@ -46,6 +47,10 @@ def sample(added: Mapping[str, int] = ADDED_A_VMA) -> dict[str, Any]:
     return {
         "release": "7.3.4",
         "forks": {BEFORE: forks(0), **traced, AFTER: forks(0)},
+        "writes": {
+            name: [WRITES * (4_000 + (300 if name == "forktrace --cow" else 0))]
+            for name in (BEFORE, *added, AFTER)
+        },
         "tracers": {name: {"start_ns": 10**9, **COUNTED} for name in TRACERS},
         "daemon": {
             way: {"start_ns": 6 * 10**9, "rss_bytes": 50_000_000}

@@ -35,3 +35,8 @@ def test_a_broken_budget_is_marked() -> None:
         if "BROKEN" in line
     ]
     assert [line.split(":")[0] for line in marked] == ["fentry", "fentry"]
+
+
+def test_a_write_after_a_fork_is_told_with_and_without_following_it() -> None:
+    told = "A write fault after a fork takes 4,000; forktrace --cow adds 300."
+    assert told in text()
