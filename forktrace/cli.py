@@ -29,6 +29,7 @@ from forktrace.options import (
     LogLevel,
     MinDurationOption,
     PidsOption,
+    ReportSort,
     SelfStatsOption,
     Sort,
     StacksOption,
@@ -317,13 +318,33 @@ def report(
     recording: Annotated[
         Path,
         # Why it cannot be read is said in our own words.
-        typer.Argument(metavar="FILE", readable=False, help="What record wrote."),
+        typer.Argument(
+            metavar="FILE",
+            readable=False,
+            allow_dash=True,
+            help="What record wrote; - for standard input.",
+        ),
     ],
     after: Annotated[
         Optional[Path],
         typer.Argument(
             metavar="AFTER", readable=False, help="Another one, to compare FILE with."
         ),
+    ] = None,
+    comm: CommsOption = None,
+    since: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="TIME|DURATION",
+            help="Only from this time on (ISO 8601), or the last 10m of the recording.",
+        ),
+    ] = None,
+    sort: Annotated[
+        ReportSort, typer.Option(help="What comes first of processes and cgroups.")
+    ] = ReportSort.cost,
+    limit: Annotated[
+        Optional[int],
+        typer.Option(min=1, help="Show so many rows of each table, or fewer."),
     ] = None,
     as_json: JsonOption = False,
     html: Annotated[
@@ -335,10 +356,14 @@ def report(
 ) -> None:
     """Show what a recording holds; works anywhere, without root."""
     from forktrace.report import command  # noqa: PLC0415
+    from forktrace.report.choice import Choice  # noqa: PLC0415
 
+    options = command.Options(Choice.of(comm or (), since), sort.value, limit)
     if after:
-        raise typer.Exit(command.compare(recording, after, as_json=as_json, html=html))
-    raise typer.Exit(command.report(recording, as_json=as_json, html=html))
+        status = command.compare(recording, after, options, as_json=as_json, html=html)
+    else:
+        status = command.report(recording, options, as_json=as_json, html=html)
+    raise typer.Exit(status)
 
 
 @app.command(epilog="Example: forktrace explain $(pidof redis-server) --rule 7.3")

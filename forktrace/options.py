@@ -70,6 +70,18 @@ class Sort(str, Enum):
     name = "name"
 
 
+class ReportSort(str, Enum):
+    """What the processes and cgroups of a report are sorted by."""
+
+    cost = "cost"
+    time = "time"
+    duration = "duration"
+    forks = "forks"
+    tables = "tables"
+    waste = "waste"
+    name = "name"
+
+
 def _countable(milliseconds: float) -> float:
     """Refuse what is no whole number of nanoseconds: inf, nan, and what becomes one."""
     if not math.isfinite(milliseconds * 1e6):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, BinaryIO, Union
 
 from forktrace.cow import Cow
 from forktrace.errors import ForktraceError, UsageError
+from forktrace.fields import time_of
 from forktrace.model import Exec, Fork
 from forktrace.recording.long_lines import read_long
 from forktrace.recording.records import (
@@ -32,6 +34,11 @@ _WHOLE_LINE = 1 << 20
 # A VMA takes some 250 bytes, at most 400: the 65,530 that are usually allowed 26 MB at
 # most. Some distributions set vm.max_map_count to a million.
 _LONGEST_LINE = 256 << 20
+# How a line begins that tells how far the recording had come.
+_TIMED = (b'"progress"', b'"summary"')
+_BEGINNING = 40
+STANDARD = Path("-")
+"""Stands for standard input, and standard output, where a file could be named."""
 _WHAT_FITS = "forktrace report reads what forktrace record -o FILE wrote."
 
 # Of a million lines, finding out their encoding would take a while.
@@ -78,15 +85,15 @@ class Recording:
         line, _ = next(self._pieces, (b"", False))
         if not line:
             raise ForktraceError(
-                f"{self.path} was cut off before anything was recorded."
+                f"{spoken(self.path)} was cut off before anything was recorded."
             )
         record = _header(line)
         if record is None:
-            raise ForktraceError(f"{self.path} is not a recording.", _WHAT_FITS)
+            raise ForktraceError(f"{spoken(self.path)} is not a recording.", _WHAT_FITS)
         version = record.get("version")
         if not isinstance(version, int) or version > VERSION:
             raise ForktraceError(
-                f"{self.path} has version {version!r:.20} of the format; "
+                f"{spoken(self.path)} has version {version!r:.20} of the format; "
                 f"this forktrace reads up to {VERSION}.",
                 f"Use the forktrace that wrote it ({record.get('forktrace')!r:.20}), "
                 "or a newer one.",
@@ -158,7 +165,7 @@ class Recording:
     def _damaged(self, why: object) -> ForktraceError:
         said = f"no {why}" if isinstance(why, KeyError) else str(why)
         return ForktraceError(
-            f"{self.path} is damaged at line {self._number}: {said:.120}.",
+            f"{spoken(self.path)} is damaged at line {self._number}: {said:.120}.",
             "What comes before can still be read: zcat FILE | head -n "
             f"{self._number - 1}",
         )
@@ -186,6 +193,30 @@ def is_recording(path: Path) -> bool:
     return _header(line) is not None
 
 
+def end_of(path: Path) -> int:
+    """Return how far a recording had come, in nanoseconds since the epoch, or 0.
+
+    That is known from its last lines: all of it is unpacked, and little is parsed.
+    """
+    last = b""
+    with _open(path) as file:
+        whole = True
+        for piece, ends in _pieces(_text(path, file)):
+            if whole and ends and any(w in piece[:_BEGINNING] for w in _TIMED):
+                last = piece
+            whole = ends
+    try:
+        return time_of(_decode(last.decode())) if last else 0
+    except DAMAGE:
+        # Reading all of it says what is wrong.
+        return 0
+
+
+def spoken(path: Path) -> str:
+    """Return what a recording is called at the beginning of a sentence."""
+    return "Standard input" if path == STANDARD else str(path)
+
+
 def _header(line: bytes) -> dict[str, Any] | None:
     """Return a first line, or None if no recording begins like that."""
     if len(line) > _LONGEST_HEADER:
@@ -199,6 +230,13 @@ def _header(line: bytes) -> dict[str, Any] | None:
 
 
 def _open(path: Path) -> BinaryIO:
+    if path == STANDARD:
+        if not sys.stdin or sys.stdin.isatty():
+            raise UsageError(
+                "Standard input is no recording, but a terminal.",
+                "Pipe one in: forktrace record -o - | forktrace report -",
+            )
+        return sys.stdin.buffer
     if path.is_dir():
         raise UsageError(f"{path} is a directory.", _WHAT_FITS)
     try:
@@ -239,15 +277,20 @@ def _pieces(text: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
 def _text(path: Path, file: BinaryIO) -> Iterator[bytes]:
     """Yield what the gzip members hold, up to where the last one was cut off.
 
-    Raises ForktraceError when this is no gzip file, or a damaged one.
+    What somebody has unpacked is yielded as it is. Raises ForktraceError when this is
+    neither, or damaged.
     """
     place = 0
     unpack: Any = None
     chunk = b""
     while chunk or (chunk := file.read(_CHUNK)):
         if unpack is None:
+            if not place and chunk[:1] == b"{":
+                yield chunk
+                yield from iter(lambda: file.read(_CHUNK), b"")
+                return
             if not place and chunk[:1] != b"\x1f":
-                raise ForktraceError(f"{path} is not a recording.", _WHAT_FITS)
+                raise ForktraceError(f"{spoken(path)} is not a recording.", _WHAT_FITS)
             if not chunk.strip(b"\0"):
                 # A machine that lost its power leaves zeros where it had not written.
                 place += len(chunk)
@@ -259,7 +302,7 @@ def _text(path: Path, file: BinaryIO) -> Iterator[bytes]:
             text = unpack.decompress(chunk, _CHUNK * 4)
         except zlib.error as error:
             raise ForktraceError(
-                f"{path} is damaged near byte {place}: {error}.",
+                f"{spoken(path)} is damaged near byte {place}: {error}.",
                 "What comes before can still be read: zcat FILE",
             ) from error
         chunk = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
@@ -269,4 +312,4 @@ def _text(path: Path, file: BinaryIO) -> Iterator[bytes]:
         if text:
             yield text
     if not place:
-        raise ForktraceError(f"{path} is empty.", _WHAT_FITS)
+        raise ForktraceError(f"{spoken(path)} is empty.", _WHAT_FITS)

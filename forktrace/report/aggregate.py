@@ -13,9 +13,11 @@ from forktrace.recording.costliest import TOP
 from forktrace.recording.reader import Recording
 from forktrace.recording.records import Mappings, Progress, Summary
 from forktrace.report.callers import Callers
+from forktrace.report.choice import ALL, Choice, Chosen
 from forktrace.report.cow import CowSums
 from forktrace.report.failures import Failures
 from forktrace.report.names import ANONYMOUS, NOT_KNOWN, OTHER, MappingNames
+from forktrace.report.order import COST, SORTS, Order
 from forktrace.report.spread import Spread, place_of
 from forktrace.report.study import CUT_OFF, Dear, Group, Point, Share, Study
 from forktrace.report.timeline import Timeline
@@ -95,14 +97,17 @@ class _Groups:
             self._others.add(hash(name))
         return OTHER
 
-    def ranked(self) -> tuple[Group, ...]:
-        """Return them, those that copied longest first."""
+    def ranked(self, order: Order) -> tuple[Group, ...]:
+        """Return them in an order; of equal ones those that copied longest first."""
         groups = [
             sums.group(name, len(self._others) if name == OTHER else 1)
             for name, sums in self._groups.items()
         ]
         groups.sort(
-            key=lambda group: (-group.copy_ns, -group.durations.sum, group.name)
+            key=lambda group: (
+                *(order(group), -group.copy_ns),
+                *(-group.durations.sum, group.name),
+            )
         )
         return tuple(groups)
 
@@ -185,10 +190,14 @@ def _cost(cost: TriggerCost) -> int:
 class Aggregator:
     """Takes the records of a recording and makes a study of them."""
 
-    def __init__(self, recording: Recording) -> None:
-        """Begin with the header; ``study`` reads the rest."""
+    def __init__(
+        self, recording: Recording, choice: Choice = ALL, sort: str = COST
+    ) -> None:
+        """Begin with the header; ``study`` reads the rest, and takes what is chosen."""
         self._recording = recording
-        self._began = recording.header.time_ns
+        self._choice, self._chosen = choice, Chosen(choice)
+        self._order = SORTS[sort]
+        self._began = max(recording.header.time_ns, choice.since_ns)
         self._last = self._began
         self._lost: Mapping[str, int] = {}
         self._failed = self._tables = self._pinned = self._detailed = 0
@@ -213,11 +222,11 @@ class Aggregator:
 
         ``tell`` is told now and then how many forks were read.
         """
-        for record in self._recording.records():
+        for record in self._chosen.of(self._recording.records()):
             if isinstance(record, Fork):
                 self._add(record)
                 if not self._durations.count % _TELL_EACH:
-                    tell(self._durations.count)
+                    tell(self._chosen.forks)
             elif isinstance(record, Exec):
                 _add(self._execs, 1, record.copy_ns, record.page_table_bytes)
                 self._processes.of(record.comm).add_exec(record)
@@ -306,8 +315,8 @@ class Aggregator:
             page_table_bytes=self._tables,
             vmas=VmaCounts(*self._vmas),
             triggers=tuple(TriggerCost(*key, *sums) for key, sums in triggers),
-            processes=self._processes.ranked(),
-            cgroups=self._cgroups.ranked(),
+            processes=self._processes.ranked(self._order),
+            cgroups=self._cgroups.ranked(self._order),
             costliest=self._dearest.ranked(),
             exec_discards=ExecDiscards(*self._execs),
             lost={stage: count for stage, count in lost.items() if count},
@@ -329,6 +338,8 @@ class Aggregator:
             without_stack=self._callers.missing if callers else 0,
             cut_stacks=self._callers.cut,
             pinned_bytes=self._pinned,
+            choice=self._choice,
+            recorded=self._chosen.forks,
         )
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from forktrace.errors import ForktraceError, UsageError
 from forktrace.model import SCHEMA
 from forktrace.recording.progress import ProgressLine
-from forktrace.recording.reader import Recording
+from forktrace.recording.reader import STANDARD, Recording, end_of, spoken
 from forktrace.report.aggregate import Aggregator
+from forktrace.report.choice import ALL, Choice
+from forktrace.report.order import COST
 from forktrace.report.study import CUT_OFF, Study
 from forktrace.views import compare as comparison
 from forktrace.views import report as view
@@ -20,43 +24,69 @@ from forktrace.views.colour import print_lines
 from forktrace.views.html import PAGE_START
 
 
-def report(path: Path, *, as_json: bool, html: Path | None) -> int:
+@dataclass(frozen=True)
+class Options:
+    """Which forks of a recording are shown, and how.
+
+    ``limit`` is how many rows a table has at most; None leaves it to the table.
+    """
+
+    choice: Choice = ALL
+    sort: str = COST
+    limit: int | None = None
+
+
+def report(
+    path: Path, options: Options = Options(), *, as_json: bool, html: Path | None
+) -> int:
     """Print the report, or write it as HTML; return the exit status."""
     if html:
         _check_page(html)
-    study = read(path)
+    study = read(path, options)
     for said in _missing(path, study):
         print(f"forktrace: {said}", file=sys.stderr)
     if html:
-        _write_page(study, html)
+        _write_page(study, html, options.limit)
     if as_json:
         print(json.dumps(study.to_json(), indent=2))
     elif not html:
-        print_lines(view.lines(study, _width()))
+        print_lines(view.lines(study, _width(), options.limit))
     return 0
 
 
-def compare(before: Path, after: Path, *, as_json: bool, html: Path | None) -> int:
+def compare(
+    before: Path,
+    after: Path,
+    options: Options = Options(),
+    *,
+    as_json: bool,
+    html: Path | None,
+) -> int:
     """Print what changed from one recording to another; return the exit status."""
     if html:
         raise UsageError("--html takes one recording.", "Leave the other one out.")
+    if before == after == STANDARD:
+        raise UsageError(
+            "Only one recording can come from standard input.",
+            "Name a file for the other.",
+        )
     studies = []
     for path in (before, after):
-        studies.append(read(path))
+        studies.append(read(path, options))
         for said in _missing(path, studies[-1]):
             print(f"forktrace: {said}", file=sys.stderr)
     if as_json:
         both = {"before": studies[0].to_json(), "after": studies[1].to_json()}
         print(json.dumps({"schema": SCHEMA, **both}, indent=2))
     else:
-        print_lines(comparison.lines(*studies))
+        print_lines(comparison.lines(studies[0], studies[1], options.limit))
     return 0
 
 
 def _missing(path: Path, study: Study) -> Iterator[str]:
     """Say what of the recording is not in the report."""
     if study.ended == CUT_OFF:
-        yield f"{path} was cut off; this is what it holds up to there."
+        yield f"{spoken(path)} was cut off; this is what it holds up to there."
     if study.left_out:
         lines = (
             "1 line was" if study.left_out == 1 else f"{study.left_out:,} lines were"
@@ -69,16 +99,39 @@ def _missing(path: Path, study: Study) -> Iterator[str]:
         )
 
 
-def read(path: Path) -> Study:
+def read(path: Path, options: Options = Options()) -> Study:
     """Return the study of a recording; raises ForktraceError."""
+    choice = chosen(path, options.choice)
+    if path == STANDARD:
+        _outlive_ctrl_c()
     progress = ProgressLine(sys.stderr)
     with Recording(path) as recording:
         try:
-            return Aggregator(recording).study(
+            return Aggregator(recording, choice, options.sort).study(
                 lambda forks: progress.show(forks, f"{recording.share_read:.0%} read")
             )
         finally:
             progress.clear()
+
+
+def chosen(path: Path, choice: Choice) -> Choice:
+    """Return a choice with the time that the last minutes of a recording begin at."""
+    if choice.last_ns is None:
+        return choice
+    if path == STANDARD:
+        raise UsageError(
+            "Only the end of a recording tells when its last minutes began, and "
+            "standard input can be read but once.",
+            "Keep it in a file, or give --since a time.",
+        )
+    return choice.at(end_of(path))
+
+
+def _outlive_ctrl_c() -> None:
+    """Let the first Ctrl-C end the recorder before us in the pipe alone."""
+    signal.signal(
+        signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
 
 
 def _width() -> int:
@@ -97,15 +150,15 @@ def _check_page(path: Path) -> None:
             )
 
 
-def _write_page(study: Study, path: Path) -> None:
+def _write_page(study: Study, path: Path, rows: int | None) -> None:
     # Only here: plotly takes a while to import.
     from forktrace.views.html.page import page  # noqa: PLC0415
 
     try:
         if path.exists() and not path.is_file():  # /dev/stdout
-            path.write_text(page(study), encoding="utf-8")
+            path.write_text(page(study, rows), encoding="utf-8")
         else:
-            _replace(path.resolve(), page(study))
+            _replace(path.resolve(), page(study, rows))
     except OSError as error:
         raise ForktraceError(
             f"Writing {path} failed: {error.strerror}.", "Name a file elsewhere."

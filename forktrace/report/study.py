@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from forktrace.model import (
@@ -16,6 +16,7 @@ from forktrace.model import (
 )
 from forktrace.recording.records import Header, HostTotals
 from forktrace.report.callers import Caller
+from forktrace.report.choice import ALL, Choice
 from forktrace.report.cow import CowGroup, CowShare
 from forktrace.report.failures import Failure
 from forktrace.report.spread import TEXT_EDGES, Spread
@@ -116,7 +117,9 @@ class Study:
     called fork: ``without_stack`` forks are not in it, of ``cut_stacks`` the outermost
     functions are not. ``vforks`` is how many were recorded one by one,
     ``longest_vforks`` are those that held their callers longest. ``ended`` is as in the
-    recording's summary, or ``CUT_OFF``; ``host`` is None then.
+    recording's summary, or ``CUT_OFF``; ``host`` is None then. It is about the forks
+    that ``choice`` takes of ``recorded`` ones; ``lost``, ``unwritten`` and ``host`` are
+    about all.
     """
 
     header: Header
@@ -151,11 +154,21 @@ class Study:
     without_stack: int = 0
     cut_stacks: int = 0
     pinned_bytes: int = 0
+    choice: Choice = ALL
+    recorded: int = 0
 
     @property
     def forks(self) -> int:
-        """How many forks were recorded."""
+        """How many forks it is about."""
         return self.durations.count
+
+    def of_rows(self, rows: int | None) -> Study:
+        """Return it with so many at most of what is shown one by one."""
+        return replace(
+            self,
+            costliest=self.costliest[:rows],
+            longest_vforks=self.longest_vforks[:rows],
+        )
 
     @property
     def all_drawn(self) -> bool:
@@ -173,6 +186,8 @@ class Study:
             "recording": self.header.to_json(),
             "ended": self.ended,
             "span_ns": self.span_ns,
+            "chosen": self.choice.to_json(),
+            "recorded_forks": self.recorded,
             "forks": self.forks,
             "failed": self.failed,
             "duration_ns": self.durations.sum,

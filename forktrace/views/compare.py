@@ -33,8 +33,8 @@ class _Row(NamedTuple):
         return f"{name:<{_NAME}} {cells[0]:>11} {cells[1]:>11} {change:>8}".rstrip()
 
 
-def lines(before: Study, after: Study) -> list[str]:
-    """Return the comparison, its answer first."""
+def lines(before: Study, after: Study, rows: int | None = None) -> list[str]:
+    """Return the comparison, its answer first; ``rows`` of names at most."""
     return [
         _verdict(before, after),
         "",
@@ -44,7 +44,7 @@ def lines(before: Study, after: Study) -> list[str]:
         *(f"  {line}" for line in header(after)),
         "",
         f"{'':{_NAME}} {'BEFORE':>11} {'AFTER':>11} {'CHANGE':>8}",
-        *(row.line(before, after) for row in _rows(before, after)),
+        *(row.line(before, after) for row in _rows(before, after, rows or _ROWS)),
     ]
 
 
@@ -59,18 +59,18 @@ def _verdict(before: Study, after: Study) -> str:
     )
 
 
-def _rows(before: Study, after: Study) -> Iterator[_Row]:
+def _rows(before: Study, after: Study, most: int) -> Iterator[_Row]:
     yield _Row("forks", lambda study: study.forks, _count)
     yield _Row("failed", lambda study: study.failed, _count)
     for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("longest", 1.0)):
         yield _Row(name, _quantile(share), duration)
     yield _Row("on average: whole fork", _mean(lambda s: s.durations.sum), duration)
     yield _Row("  copying", _mean(lambda s: s.copies.sum), duration)
-    for name in _names(_by_trigger(before), _by_trigger(after)):
+    for name in _names(_by_trigger(before), _by_trigger(after))[:most]:
         yield _Row(f"    by {name}", _mean(_of_trigger(name)), duration)
     yield _Row("  VMAs copied", _mean(lambda s: s.vmas.copy), _one_place)
     yield _Row("  page tables", _mean(lambda s: s.page_table_bytes), size)
-    for name in _names(_by_process(before), _by_process(after)):
+    for name in _names(_by_process(before), _by_process(after))[:most]:
         yield _Row(f"  of {name}", _mean_of_process(name), duration)
 
 
@@ -107,7 +107,7 @@ def _mean_of_process(name: str) -> _Number:
 
 def _names(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
     """Return the names of both, the most expensive of each first."""
-    return list(dict.fromkeys([*before, *after]))[:_ROWS]
+    return list(dict.fromkeys([*before, *after]))
 
 
 def _count(value: float) -> str:

@@ -42,23 +42,25 @@ ENDINGS = {
 """How a recording ended, to follow "The recording"."""
 
 
-def lines(study: Study, width: int = 79) -> list[str]:
-    """Return the whole report."""
+def lines(study: Study, width: int = 79, limit: int | None = None) -> list[str]:
+    """Return the whole report; ``limit`` is how many rows a table has at most."""
+    rows = limit or _ROWS
+    study = study.of_rows(limit)
     return [
         *_wrapped(verdict(study), width),
         "",
         *header(study),
         *_latency(study, width),
-        *_triggers(study),
+        *_triggers(study, limit or _TRIGGERS),
         *_pinned(study, width),
-        *_groups("COMM", 15, study.processes),
-        *_groups("CGROUP", 30, study.cgroups),
+        *_groups("COMM", 15, study.processes, rows),
+        *_groups("CGROUP", 30, study.cgroups, rows),
         *_execs(study),
-        *_failures(study),
+        *_failures(study, rows),
         *_vforks(study, width),
         *cow.lines(study),
         *callers.tree(study, width),
-        *_costliest(study, width),
+        *_costliest(study, width, limit or _MAPPINGS),
     ]
 
 
@@ -73,6 +75,7 @@ def header(study: Study) -> list[str]:
         f"{printable(head.rule.read_from)}.",
         f"Probes: {printable(head.attach)}, decisions from "
         f"{printable(head.decision)}. {chosen(study)}",
+        *([shown(study)] if study.choice else []),
         f"The recording {ENDINGS.get(study.ended, 'ended')}.",
     ]
     if study.unwritten:
@@ -105,6 +108,20 @@ def chosen(study: Study) -> str:
         return "Every fork was recorded."
     every = f" of {study.host.forks:,} on the host" if study.host else ""
     return f"Recorded{every}: {', '.join(parts)}."
+
+
+def shown(study: Study) -> str:
+    """Say which of the recorded forks the report is about, and what is about all."""
+    choice, parts = study.choice, []
+    if choice.comms:
+        parts.append(f"name {_or(repr(printable(comm)) for comm in choice.comms)}")
+    if choice.since_ns:
+        since = datetime.fromtimestamp(choice.since_ns // 10**9, timezone.utc)
+        parts.append(f"since {since:%Y-%m-%d %H:%M:%S} UTC")
+    return (
+        f"Shown: {study.forks:,} of {study.recorded:,} forks, {', '.join(parts)}; what "
+        "was lost is told of all."
+    )
 
 
 def _or(words: Iterable[str]) -> str:
@@ -152,11 +169,11 @@ def _bar(each: Bin, most: int) -> str:
     return f"{row}  {'#' * length}".rstrip()
 
 
-def _triggers(study: Study) -> list[str]:
+def _triggers(study: Study, rows: int) -> list[str]:
     table = trigger_table(
         [
             replace(cost, trigger=fitting(printable(cost.trigger), 40))
-            for cost in study.triggers[:_TRIGGERS]
+            for cost in study.triggers[:rows]
         ]
     )
     said = [
@@ -173,7 +190,7 @@ def _pinned(study: Study, width: int) -> list[str]:
     return ["", *_wrapped(pinned_words(study.pinned_bytes), width)]
 
 
-def _groups(title: str, wide: int, groups: Sequence[Group]) -> list[str]:
+def _groups(title: str, wide: int, groups: Sequence[Group], rows: int) -> list[str]:
     if not groups:
         return []
     said = [
@@ -181,15 +198,15 @@ def _groups(title: str, wide: int, groups: Sequence[Group]) -> list[str]:
         f"{title:<{wide}} {'FORKS':>8} {'FORK':>7} {'MAX':>7} {'COPY':>7} "
         f"{'TABLES':>8}  COPIED BY",
     ]
-    for group in groups[:_ROWS]:
+    for group in groups[:rows]:
         name = fitting(named(group.name), wide)
         said.append(
             f"{name:<{wide}} {group.forks:>8,} {duration(group.durations.sum):>7} "
             f"{duration(group.durations.highest):>7} {duration(group.copy_ns):>7} "
             f"{size(group.page_table_bytes):>8}  {causes(group)}".rstrip()
         )
-    if len(groups) > _ROWS:
-        rest = groups[_ROWS:]
+    if len(groups) > rows:
+        rest = groups[rows:]
         names = sum(group.names for group in rest)
         copied = duration(sum(group.copy_ns for group in rest))
         said.append(f"and {names:,} more, which copied for {copied}")
@@ -219,7 +236,7 @@ def _execs(study: Study) -> list[str]:
     ]
 
 
-def _failures(study: Study) -> list[str]:
+def _failures(study: Study, rows: int) -> list[str]:
     if not study.failures:
         return []
     took = sum(each.duration_ns for each in study.failures)
@@ -229,20 +246,21 @@ def _failures(study: Study) -> list[str]:
         f"as much as one that works: they took {duration(took)}.",
         f"  {'FORKS':>8}  {'TIME':>8}  {'ERRNO':<14}  {'COMM':<15}  CGROUP",
     ]
-    for each in study.failures[:_ROWS]:
+    for each in study.failures[:rows]:
         said.append(
             f"  {each.forks:>8,}  {duration(each.duration_ns):>8}  "
             f"{printable(each.errno):<14}  {named(each.comm):<15}  "
             f"{printable(each.cgroup)}"
         )
-    if len(study.failures) > _ROWS:
-        rest = study.failures[_ROWS:]
+    if len(study.failures) > rows:
+        rest = study.failures[rows:]
         said.append(f"  and {sum(each.forks for each in rest):,} more")
     return said
 
 
 def _vforks(study: Study, width: int) -> list[str]:
-    every = study.host.vforks if study.host else Vforks()
+    # Of the host's there are sums alone, with no name and no time.
+    every = study.host.vforks if study.host and not study.choice else Vforks()
     said = []
     if every.calls:
         said += ["", *_wrapped(f"On the host: {vfork_words(every)}", width)]
@@ -251,16 +269,16 @@ def _vforks(study: Study, width: int) -> list[str]:
     return said + vforks.longest(study)
 
 
-def _costliest(study: Study, width: int) -> list[str]:
+def _costliest(study: Study, width: int, rows: int) -> list[str]:
     if not study.costliest:
         return []
     said = ["", "The most expensive forks:"]
     for number, dear in enumerate(study.costliest, 1):
-        said += ["", *_dear(number, dear, width)]
+        said += ["", *_dear(number, dear, width, rows)]
     return said
 
 
-def _dear(number: int, dear: Dear, width: int) -> Iterator[str]:
+def _dear(number: int, dear: Dear, width: int, rows: int) -> Iterator[str]:
     fork = dear.fork
     began = datetime.fromtimestamp(fork.time_ns // 10**9, timezone.utc)
     clock = f"{began:%H:%M:%S}.{fork.time_ns // 10**6 % 1000:03d}"
@@ -283,7 +301,7 @@ def _dear(number: int, dear: Dear, width: int) -> Iterator[str]:
     if not copied:
         return
     yield f"    {'COPY':>8}  {'TABLES':>8}  {'SIZE':>8}  {'WHY':<11}  MAPPING"
-    for vma in copied[:_MAPPINGS]:
+    for vma in copied[:rows]:
         row = (
             f"    {duration(vma.copy_ns):>8}  {size(vma.page_table_bytes):>8}  "
             f"{size(vma.end - vma.start):>8}  {printable(vma.trigger or ''):<11}  "
@@ -291,7 +309,7 @@ def _dear(number: int, dear: Dear, width: int) -> Iterator[str]:
         )
         row += with_pages(vma).lstrip() + " " if vma.pinned_bytes else ""
         yield row + fitting(mapping(dear, vma), max(8, width - len(row)))
-    rest = copied[_MAPPINGS:]
+    rest = copied[rows:]
     if rest:
         cost = duration(sum(vma.copy_ns for vma in rest))
         tables = size(sum(vma.page_table_bytes for vma in rest))

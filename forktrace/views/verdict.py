@@ -17,6 +17,8 @@ _WORTH = 0.2
 def verdict(study: Study) -> str:
     """Say it in some sentences."""
     seconds = span(study)
+    if not study.forks and study.recorded:
+        return f"No fork is shown: none of the {study.recorded:,} recorded matched."
     if not study.forks:
         return f"In {seconds}, no fork was recorded."
     forks, took = counted(study.forks, "fork"), duration(study.durations.sum)

@@ -32,6 +32,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
         ("began", f"{began:%Y-%m-%d %H:%M:%S} UTC, on {printable(head.host)}"),
         ("lasted", f"{span(study)}; it {text.ENDINGS.get(study.ended, 'ended')}"),
         ("which forks", text.chosen(study)),
+        *([("shown", text.shown(study))] if study.choice else []),
         ("VMAs", counts_words(study.vmas)),
         ("seen by", f"{attach} probes, decisions from {decision}"),
     ]

@@ -24,8 +24,8 @@ _POLICY = (
 )
 
 
-def page(study: Study) -> str:
-    """Return the whole page."""
+def page(study: Study, rows: int | None = None) -> str:
+    """Return the whole page; ``rows`` is how many a table has at most."""
     drawn = _plots(study)
     title = f"Forks on {printable(study.header.host)}"
     return f"""{PAGE_START}
@@ -40,7 +40,7 @@ def page(study: Study) -> str:
 <body>
 <main>
 {summary(study, title)}
-{sections(study)}
+{sections(study, rows)}
 {facts(study)}
 <footer>Made by forktrace {escape(__version__)}. Durations are inside the kernel, from
 the call of fork to its return; sizes are powers of 1024.</footer>

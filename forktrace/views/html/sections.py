@@ -9,6 +9,7 @@ from forktrace.bits import ANON_VMA
 from forktrace.report.study import Study
 from forktrace.views.html.costliest import costly_fork
 from forktrace.views.html.tables import (
+    ROWS,
     failure_table,
     group_table,
     part_table,
@@ -34,8 +35,10 @@ _PARTS = (
 _FAILED = "A fork that fails may cost as much as one that works."
 
 
-def sections(study: Study) -> str:
+def sections(study: Study, limit: int | None = None) -> str:
     """Return all of them; without forks there is little to show."""
+    rows = limit or ROWS
+    study = study.of_rows(limit)
     if not study.forks:
         return _vforks(study)
     parts = [_timeline(study)]
@@ -60,7 +63,7 @@ def sections(study: Study) -> str:
                 '<div class="plot tall" id="icicle"></div>',
             )
         )
-        parts.append(_section("Triggers", _WHAT_TRIGGERS, trigger_table(study)))
+        parts.append(_section("Triggers", _WHAT_TRIGGERS, trigger_table(study, rows)))
     else:
         parts.append(lengths)
     if study.parts:
@@ -68,11 +71,11 @@ def sections(study: Study) -> str:
     if study.callers:
         parts.append(_callers(study))
     if study.failures:
-        parts.append(_section("Forks that failed", _FAILED, failure_table(study)))
+        parts.append(_section("Forks that failed", _FAILED, failure_table(study, rows)))
     parts += [
         _vforks(study),
-        _section("Processes", _WASTE, group_table("process", study.processes)),
-        _section("Cgroups", "", group_table("cgroup", study.cgroups)),
+        _section("Processes", _WASTE, group_table("process", study.processes, rows)),
+        _section("Cgroups", "", group_table("cgroup", study.cgroups, rows)),
         _section(
             "The most expensive forks",
             "The longest, each with its costliest mappings.",

@@ -15,7 +15,8 @@ from forktrace.views.lines import in_thread
 from forktrace.views.parts import WORDS
 from forktrace.views.units import duration, size
 
-_ROWS = 15
+ROWS = 15
+"""How many a table has at most, unless told otherwise."""
 
 _TRIGGER_HEADS = (
     ("trigger", "name"),
@@ -27,7 +28,7 @@ _TRIGGER_HEADS = (
 )
 
 
-def trigger_table(study: Study) -> str:
+def trigger_table(study: Study, rows: int = ROWS) -> str:
     """Return what each trigger cost, the dearest first."""
     whole = max(study.copies.sum, 1)
 
@@ -42,10 +43,10 @@ def trigger_table(study: Study) -> str:
             size(cost.page_table_bytes),
         ]
 
-    return table(_TRIGGER_HEADS, map(row, study.triggers[:_ROWS]))
+    return table(_TRIGGER_HEADS, map(row, study.triggers[:rows]))
 
 
-def group_table(what: str, groups: Sequence[Group]) -> str:
+def group_table(what: str, groups: Sequence[Group], rows: int = ROWS) -> str:
     """Return what each process, or each cgroup, cost."""
     heads = (
         (what, "name"),
@@ -82,9 +83,9 @@ def group_table(what: str, groups: Sequence[Group]) -> str:
     kept = [
         place for place, head in enumerate(heads) if wasted or head[0] != "thrown away"
     ]
-    rows = [[cells[place] for place in kept] for cells in map(row, groups[:_ROWS])]
-    said = table([heads[place] for place in kept], rows)
-    rest = groups[_ROWS:]
+    shown = [[cells[place] for place in kept] for cells in map(row, groups[:rows])]
+    said = table([heads[place] for place in kept], shown)
+    rest = groups[rows:]
     if rest:
         names = sum(group.names for group in rest)
         cost = duration(sum(group.copy_ns for group in rest))
@@ -105,7 +106,7 @@ def part_table(study: Study) -> str:
     )
 
 
-def failure_table(study: Study) -> str:
+def failure_table(study: Study, rows: int = ROWS) -> str:
     """Return who called forks that failed, and why they did."""
     heads = (
         *(("errno", "name"), ("process", ""), ("cgroup", "mapping")),
@@ -118,7 +119,7 @@ def failure_table(study: Study) -> str:
                 *map(escape, map(printable, (each.errno, each.comm, each.cgroup))),
                 *(f"{each.forks:,}", duration(each.duration_ns)),
             ]
-            for each in study.failures[:_ROWS]
+            for each in study.failures[:rows]
         ),
     )
 

@@ -135,6 +135,7 @@ def write(
     execs: Iterable[Exec | Vfork | Cow] = (EXEC,),
     ended: bool = True,
     header: Header = HEADER,
+    summary: Summary = SUMMARY,
 ) -> Path:
     """Write a recording, each fork and the rest in a gzip member of its own."""
     writer = Writer(path, 1 << 40)
@@ -151,6 +152,6 @@ def write(
     writer.add(PROGRESS.to_json())
     writer.flush()
     if ended:
-        writer.finish(SUMMARY.to_json())
+        writer.finish(summary.to_json())
     writer.close()
     return path

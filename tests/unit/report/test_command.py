@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ import pytest
 
 from forktrace.recording import reader
 from forktrace.report import command
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, wait_until
 from tests.unit.commands import Command
 from tests.unit.recording.samples import fork, vma, write
 
@@ -195,3 +197,100 @@ def small_files() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def piped(data: bytes, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Call report with a recording, or what else, on standard input."""
+    done = subprocess.run(
+        [sys.executable, "-m", "forktrace", "report", *words],
+        input=data,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    said = (done.stdout.decode(), done.stderr.decode())
+    return subprocess.CompletedProcess(done.args, done.returncode, *said)
+
+
+@pytest.mark.parametrize("unpack", [bytes, gzip.decompress], ids=["gzip", "plain"])
+def test_a_recording_comes_from_standard_input(
+    tmp_path: Path, unpack: Callable[[bytes], bytes]
+) -> None:
+    data = unpack(write(tmp_path / "r").read_bytes())
+    answer = piped(data, "-", "--json")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    told = json.loads(answer.stdout)
+    assert (told["forks"], told["ended"]) == (1, "stopped")
+    compared = piped(data, tmp_path / "r", "-")
+    assert compared.returncode == 0
+    cut = piped(data[:-20], "-")
+    assert cut.returncode == 0
+    assert cut.stderr.startswith("forktrace: Standard input was cut off; ")
+
+
+@pytest.mark.parametrize(
+    ("data", "words", "status", "said"),
+    [
+        (b"", ["-"], 1, "Standard input is empty."),
+        (b"hello", ["-"], 1, "Standard input is not a recording."),
+        (b"{}\n", ["-"], 1, "Standard input is not a recording."),
+        (b"", ["-", "-"], 2, "Only one recording can come from standard input."),
+        (b"", ["-", "--since", "10m"], 2, "Only the end of a recording tells"),
+    ],
+)
+def test_what_standard_input_cannot_give(
+    data: bytes, words: list[str], status: int, said: str
+) -> None:
+    answer = piped(data, *words)
+    assert (answer.returncode, answer.stdout) == (status, "")
+    assert answer.stderr.startswith(f"forktrace: {said}")
+    assert len(answer.stderr.splitlines()) <= 2
+
+
+def test_a_terminal_is_no_recording() -> None:
+    ours, theirs = os.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "forktrace", "report", "-"],
+        stdin=theirs,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 2
+    assert "Standard input is no recording, but a terminal." in done.stderr
+
+
+def test_ctrl_c_ends_the_recorder_and_not_the_report(tmp_path: Path) -> None:
+    data = write(tmp_path / "r").read_bytes()
+    with subprocess.Popen(
+        [sys.executable, "-c", _READ_THEN_SAY, tmp_path / "reading"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as reader:
+        assert reader.stdin
+        assert reader.stdout
+        reader.stdin.write(data[:-20])
+        reader.stdin.flush()
+        wait_until((tmp_path / "reading").exists)
+        reader.send_signal(signal.SIGINT)
+        reader.stdin.write(data[-20:])
+        reader.stdin.close()
+        assert b"1 fork took 10 ms" in reader.stdout.read()
+    assert reader.returncode == 0
+
+
+_READ_THEN_SAY = """
+import sys
+from pathlib import Path
+from forktrace.__main__ import main
+from forktrace.report import command
+outlive = command._outlive_ctrl_c
+def told():
+    outlive()
+    Path(sys.argv[1]).touch()
+command._outlive_ctrl_c = told
+main(["report", "-"])
+"""

@@ -74,7 +74,7 @@ def test_as_json_it_is_both_reports(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = [write(tmp_path / name, [fork(1)]) for name in ("a", "b")]
-    assert compare(*paths, as_json=True, html=None) == 0
+    assert compare(paths[0], paths[1], as_json=True, html=None) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["before"] == told["after"] == read(paths[0]).to_json()
 
