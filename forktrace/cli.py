@@ -256,7 +256,9 @@ def record(
             "--output",
             "-o",
             metavar="FILE",
-            help="Where to; a recording that is there is moved to FILE.old.",
+            allow_dash=True,
+            help="Where to, - for standard output; a recording that is there is moved "
+            "to FILE.old.",
         ),
     ],
     duration: DurationOption = 0,

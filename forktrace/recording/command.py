@@ -16,6 +16,7 @@ from forktrace.model import Exec, Fork, Sums
 from forktrace.recording.costliest import Costliest
 from forktrace.recording.names import mapping_names, with_names
 from forktrace.recording.progress import ProgressLine
+from forktrace.recording.reader import STANDARD
 from forktrace.recording.records import (
     Filters,
     Header,
@@ -25,6 +26,7 @@ from forktrace.recording.records import (
     RuleWords,
     Summary,
 )
+from forktrace.recording.stream import Stream, check_stream
 from forktrace.recording.writer import (
     SMALLEST,
     Full,
@@ -75,7 +77,10 @@ class Options:
 
 def check(path: Path) -> None:
     """Raise UsageError, before anything is attached, if ``path`` will not do."""
-    check_place(path)
+    if path == STANDARD:
+        check_stream()
+    else:
+        check_place(path)
 
 
 def parse_size(text: str) -> int:
@@ -193,7 +198,8 @@ def record(options: Options) -> int:
         deliver_cow,
     ) as session:
         stop = Stop()
-        writer = Writer(options.path, options.max_bytes)
+        kind = Stream if options.path == STANDARD else Writer
+        writer = kind(options.path, options.max_bytes)
         try:
             recorder = Recorder(writer, options.bounds, stop)
             _begin(session, writer, options)
@@ -211,9 +217,9 @@ def _begin(session: Session, writer: Writer, options: Options) -> None:
     except (Full, WriteError) as error:
         writer.abandon()
         raise ForktraceError(
-            f"Nothing can be written to {options.path}: the disk is full."
+            f"Nothing can be written to {writer.place}: the disk is full."
             if isinstance(error, Full)
-            else f"Nothing can be written to {options.path}: {error.strerror}.",
+            else f"Nothing can be written to {writer.place}: {error.strerror}.",
             "Name a file elsewhere.",
         ) from error
     except OSError:
@@ -234,7 +240,7 @@ def _record(
     except Full as full:
         recorder.end(full.reason)
     except WriteError as error:
-        problem = failure(options.path, error)
+        problem = failure(writer.place, error)
         recorder.end("disk")
     except OSError as error:
         # stderr fails, or the kernel: the recording still gets its end.
@@ -247,7 +253,7 @@ def _record(
     if problem:
         raise problem
     if recorder.ended == "disk" or not complete:
-        _complain_of_full_disk(options.path)
+        _complain_of_full_disk(writer.place)
         return EXIT_FAILED
     return 0
 
@@ -335,17 +341,18 @@ def _say(
     why = ""
     if recorder.ended == "max_size":
         why = f" It is as large as --max-size {size(options.max_bytes)} allows."
-    said.append(f"{writer.written} forks in {writer.path}, {size(writer.size)}.{why}")
+    said.append(f"{writer.written} forks in {writer.place}, {size(writer.size)}.{why}")
     if options.vmas and any(totals.lost.get(stage) for stage in _TOO_FAST):
         said.append(
             "To lose less, record with --no-vmas: the VMAs did not fit through."
         )
-    said.append(f"Look at it: forktrace report {writer.path}")
+    if writer.path != STANDARD:
+        said.append(f"Look at it: forktrace report {writer.path}")
     print_lines(said, sys.stderr)
 
 
-def _complain_of_full_disk(path: Path) -> None:
+def _complain_of_full_disk(place: str) -> None:
     print(
-        f"forktrace: The disk is full. {path} holds what was recorded until then.",
+        f"forktrace: The disk is full. {place} holds what was recorded until then.",
         file=sys.stderr,
     )

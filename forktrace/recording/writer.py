@@ -146,14 +146,10 @@ class Writer:
 
         Raises UsageError for a place where no recording may be written.
         """
-        check_place(path)
         self.path = path
         self.moved: Path | None = None
         self._file = -1
-        with _held(path):
-            self._make_room()
-            self._create()
-        _give_to_sudo_user(self._file)
+        self._open()
         self._max_bytes = max_bytes
         self._clock = clock
         self._waiting: list[bytes] = []
@@ -162,6 +158,18 @@ class Writer:
         self.written = self.unwritten = 0
         self._written_at = clock()
         self.size = 0
+
+    @property
+    def place(self) -> str:
+        """What the recording is written to, in words."""
+        return str(self.path)
+
+    def _open(self) -> None:
+        check_place(self.path)
+        with _held(self.path):
+            self._make_room()
+            self._create()
+        _give_to_sudo_user(self._file)
 
     def _make_room(self) -> None:
         if self.path.exists() and self.path.stat().st_size:
@@ -224,12 +232,18 @@ class Writer:
             while done < len(member):
                 done += os.write(self._file, member[done:])
         except OSError as error:
-            os.ftruncate(self._file, self.size)
-            os.lseek(self._file, self.size, os.SEEK_SET)
+            self._take_back()
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise Full("disk") from error
             raise WriteError(error.errno, error.strerror) from error
         self.size += len(member)
+
+    def _take_back(self) -> None:
+        os.ftruncate(self._file, self.size)
+        os.lseek(self._file, self.size, os.SEEK_SET)
+
+    def _sync(self) -> None:
+        os.fsync(self._file)
 
     def drop(self) -> None:
         """Give up what waits, and count it."""
@@ -241,7 +255,7 @@ class Writer:
         self.add(summary)
         try:
             self.flush(reserve=0)
-            os.fsync(self._file)
+            self._sync()
         except (Full, OSError):
             return False
         return True
@@ -272,9 +286,9 @@ def _give_to_sudo_user(file: int) -> None:
         return
 
 
-def failure(path: Path, error: WriteError) -> ForktraceError:
-    """Say that the disk failed."""
+def failure(place: str, error: WriteError) -> ForktraceError:
+    """Say that the disk failed, or who reads a pipe."""
     return ForktraceError(
-        f"Writing {path} failed: {error.strerror}.",
+        f"Writing {place} failed: {error.strerror}.",
         "What was recorded until then is kept.",
     )

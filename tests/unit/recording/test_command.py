@@ -155,13 +155,16 @@ def recorded(
     """Record what a test says; returns the exit status, and where."""
 
     def run(
-        batches: Sequence[Sequence[Fork]], max_bytes: int = 1 << 30, **bounds: Any
+        batches: Sequence[Sequence[Fork]],
+        max_bytes: int = 1 << 30,
+        path: Path = tmp_path / "forks.gz",
+        **bounds: Any,
     ) -> tuple[int, Path]:
         monkeypatch.setattr(command, "Session", Traced(batches))
         # Every look is one a second later.
         monkeypatch.setattr(Writer, "due", True)
         options = Options(
-            path=tmp_path / "forks.gz",
+            path=path,
             bounds=Bounds(**bounds),
             max_bytes=max_bytes,
             filters=Filters(),
