@@ -33,7 +33,10 @@ from forktrace.options import (
     SelfStatsOption,
     Sort,
     StacksOption,
+    WithWorkload,
+    WorkloadArgument,
     not_too_many,
+    workload_of,
 )
 
 app = typer.Typer(
@@ -155,9 +158,11 @@ def run(
 
 
 @app.command(
-    epilog="Example: sudo forktrace trace --comm redis-server --vmas --count 1"
+    epilog="Example: sudo forktrace trace --comm 'redis*' --vmas --count 1",
+    cls=WithWorkload,
 )
 def trace(
+    workload: WorkloadArgument = None,
     as_json: JsonOption = False,
     vmas: Annotated[bool, typer.Option("--vmas", help="Show each VMA too.")] = False,
     stacks: StacksOption = False,
@@ -181,6 +186,7 @@ def trace(
     from forktrace.views.colour import print_lines  # noqa: PLC0415
     from forktrace.views.lines import HEADER  # noqa: PLC0415
 
+    command = workload_of(workload, pid, cgroup, quiet=as_json)
     _require_traceable()
     min_duration_ns = int(min_duration * 1e6)
     if not as_json:
@@ -198,11 +204,13 @@ def trace(
             vfork_ns=least_ns(min_duration_ns),
             self_stats=self_stats,
             ring_bytes=16 << 20 if vmas or stacks else 4 << 20,
+            follow=command is not None,
         ),
         tracing.Bounds(count, duration, min_duration_ns),
         tracing.SHOW_JSON if as_json else tracing.SHOW_LINES,
         attach.value,
         decision.value,
+        command,
     )
 
 
@@ -248,7 +256,10 @@ def top(
     )
 
 
-@app.command(epilog="Example: sudo forktrace record -o forks.gz --duration 60")
+@app.command(
+    epilog="Example: sudo forktrace record -o forks.gz --duration 60",
+    cls=WithWorkload,
+)
 def record(
     output: Annotated[
         Path,
@@ -261,6 +272,7 @@ def record(
             "to FILE.old.",
         ),
     ],
+    workload: WorkloadArgument = None,
     duration: DurationOption = 0,
     count: CountOption = 0,
     max_size: Annotated[
@@ -287,10 +299,13 @@ def record(
     """Record every fork in a file, for forktrace report."""
     from forktrace import tracing  # noqa: PLC0415
     from forktrace.recording import command  # noqa: PLC0415
+    from forktrace.recording.reader import STANDARD  # noqa: PLC0415
     from forktrace.recording.records import Filters  # noqa: PLC0415
 
     max_bytes = command.parse_size(max_size)
     command.check(output)
+    words = tuple(workload or ())
+    started = workload_of(words, pid, cgroup, quiet=output == STANDARD)
     _require_traceable()
     min_duration_ns = int(min_duration * 1e6)
     status = command.record(
@@ -303,6 +318,7 @@ def record(
                 tuple(comm or ()),
                 tuple(cgroup or ()),
                 min_duration_ns,
+                words,
             ),
             vmas=not no_vmas,
             stacks=stacks,
@@ -310,6 +326,7 @@ def record(
             attach=attach.value,
             decision=decision.value,
             self_stats=self_stats,
+            workload=started,
         )
     )
     raise typer.Exit(status)

@@ -31,3 +31,7 @@ class Comms:
             name in self._names or any(fnmatchcase(name, each) for each in self._globs)
             for name in names
         )
+
+
+ALL_COMMS = Comms(())
+"""Any name fits."""

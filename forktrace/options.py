@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from enum import Enum
-from typing import Annotated, Optional, TypeVar
+from typing import Annotated, Any, Optional, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
+from forktrace.errors import UsageError
 from forktrace.tracer.layout import CHOICES
 from forktrace.views.colour import choose
+from forktrace.workload import Workload
 
 # include/linux/threads.h: PID_MAX_LIMIT
 MAX_PID = 4 * 1024 * 1024
@@ -96,6 +99,24 @@ def not_too_many(chosen: Optional[Sequence[_T]]) -> tuple[_T, ...]:
     return tuple(chosen or ())
 
 
+def workload_of(
+    words: Optional[Sequence[str]],
+    pids: Optional[Sequence[int]],
+    cgroups: Optional[Sequence[str]],
+    *,
+    quiet: bool,
+) -> Optional[Workload]:
+    """Return the command that is to be started, if any; raises ForktraceError."""
+    if not words:
+        return None
+    if pids or cgroups:
+        raise UsageError(
+            "A command is traced with its descendants, wherever they are.",
+            "Leave --pid and --cgroup out, or the command.",
+        )
+    return Workload(words, quiet=quiet)
+
+
 AttachOption = Annotated[
     Attach,
     typer.Option(help="fentry is cheaper; auto takes it where the kernel accepts it."),
@@ -150,12 +171,37 @@ CommsOption = Annotated[
     typer.Option(
         "--comm",
         "-c",
-        metavar="NAME",
+        metavar="PATTERN",
         callback=not_too_many,
-        help="Only forks by processes, or threads, of this name (15 bytes count). May "
-        "be repeated.",
+        help="Only forks by processes, or threads, of this name (15 bytes count), or "
+        "that a glob such as 'redis*' fits. May be repeated.",
     ),
 ]
+WorkloadArgument = Annotated[
+    Optional[list[str]],
+    typer.Argument(
+        metavar="[-- CMD [ARG]...]",
+        help="Start this, trace only forks of it and its descendants, end with it.",
+        show_default=False,
+    ),
+]
+
+
+class WithWorkload(TyperCommand):
+    """A command of ours that may be followed by one to start, behind two dashes."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse a mistyped word: it must not be started as root."""
+        words = list(args[args.index("--") + 1 :]) if "--" in args else []
+        rest = super().parse_args(ctx, args)
+        if list(ctx.params["workload"] or ()) != words:
+            raise UsageError(
+                f"forktrace {self.name} takes no words but a command to start.",
+                f"Write two dashes before it: forktrace {self.name} -- CMD",
+            )
+        return rest
+
+
 CgroupsOption = Annotated[
     Optional[list[str]],
     typer.Option(

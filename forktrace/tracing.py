@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from forktrace.cow import Cow
+from forktrace.errors import ForktraceError
 from forktrace.log import logger
 from forktrace.model import SCHEMA, Exec, Fork, Sums, Totals
 from forktrace.recording.names import mapping_names, with_names
@@ -21,6 +23,7 @@ from forktrace.vforks import Vfork
 from forktrace.views import lines
 from forktrace.views.colour import print_lines
 from forktrace.views.cow import cow_lines
+from forktrace.workload import Workload
 
 _POLL_MS = 200
 
@@ -132,20 +135,16 @@ class _Shown:
         self.sums.add(fork)
         self._missing += self._wanted.stacks and fork.stack is None
         self._cut += fork.stack is not None and fork.stack.cut
-        if not self._wanted.cow:
-            self.stop_at_count()
 
     def _cow(self, cow: Cow) -> None:
         self._show.cow(with_names(cow))
 
-    def stop_at_count(self, lost: int = 0) -> None:
-        """Stop once there are so many forks and all of their children have ended.
-
-        That of ``lost`` ones nobody will hear.
-        """
+    def stop_at_count(self, session: Session) -> None:
+        """Stop once there are so many forks and, with ``cow``, their children ended."""
         enough = 0 < self._bounds.count <= self.sums.forks
-        awaited = self.cows.awaited if self._wanted.cow else 0
-        if self._stop is not None and enough and awaited <= lost:
+        if self._stop is None or not enough:
+            return
+        if not self._wanted.cow or self.cows.awaited <= unheard(session.totals()):
             self._stop.set()
 
     def vfork(self, vfork: Vfork) -> None:
@@ -154,7 +153,7 @@ class _Shown:
 
     def summary(self, totals: Totals) -> list[str]:
         wanted, shown = self._wanted, self.sums
-        chosen = wanted.pids or wanted.comms or wanted.cgroups
+        chosen = wanted.pids or wanted.comms or wanted.cgroups or wanted.follow
         said = [f"{shown.forks} forks shown.", *lines.summary(totals)]
         if chosen or self._bounds.min_duration_ns:
             said = lines.summary_of_some("shown", shown, totals)
@@ -169,22 +168,18 @@ def trace(
     show: Show,
     attach: AttachMode,
     decision: DecisionMode,
+    workload: Workload | None = None,
 ) -> None:
-    """Trace until a bound is met or a signal comes, then say what there was."""
+    """Trace until a bound is met, a signal comes or the workload ends; sum it up."""
     shown = _Shown(wanted, bounds, show)
     delivered = shown.fork, shown.discards.take, shown.vfork, shown.cows.take
     with Session(attach, decision, wanted, *delivered) as session:
         stop = Stop()
         shown.until(stop)
         announce(session)
-        deadline = time.monotonic() + (bounds.seconds or float("inf"))
-        while not stop and (left := deadline - time.monotonic()) > 0:
-            session.poll(int(min(_POLL_MS, left * 1000 + 1)))
-            if wanted.cow and bounds.count:
-                shown.stop_at_count(unheard(session.totals()))
-            sys.stdout.flush()
-            warn(session)
-        session.detach()
+        with running(workload, session):
+            _follow(session, shown, bounds, stop, workload)
+            session.detach()
         session.drain()
         totals = session.totals()
     show.end(totals)
@@ -195,6 +190,48 @@ def trace(
 def unheard(totals: Totals) -> int:
     """Return of how many children nothing is known that ended: with ``cow``."""
     return totals.lost["cow_mm"] + totals.lost["cow_event"]
+
+
+def _follow(
+    session: Session,
+    shown: _Shown,
+    bounds: Bounds,
+    stop: Stop,
+    workload: Workload | None,
+) -> None:
+    """Show what comes until it is time to stop."""
+    deadline = time.monotonic() + (bounds.seconds or float("inf"))
+    while not stop and (left := deadline - time.monotonic()) > 0:
+        session.poll(int(min(_POLL_MS, left * 1000 + 1)))
+        shown.stop_at_count(session)
+        sys.stdout.flush()
+        warn(session)
+        if workload and workload.ended:
+            return
+
+
+@contextmanager
+def running(
+    workload: Workload | None,
+    session: Session,
+    give_up: Callable[[], object] = lambda: None,
+) -> Iterator[None]:
+    """Have a workload run, if there is one, and its forks delivered; then end it.
+
+    ``give_up`` is called when it cannot be started, which raises ForktraceError.
+    """
+    if workload is None:
+        yield
+        return
+    try:
+        session.follow(workload.start())
+    except ForktraceError:
+        give_up()
+        raise
+    try:
+        yield
+    finally:
+        workload.end()
 
 
 def announce(session: Session, *, audited: bool = False) -> None:

@@ -38,11 +38,12 @@ from forktrace.recording.writer import (
 from forktrace.stop import Stop
 from forktrace.tracer.backend import AttachMode
 from forktrace.tracer.session import DecisionMode, Session, Wanted
-from forktrace.tracing import AfterFork, Bounds, announce, warn
+from forktrace.tracing import AfterFork, Bounds, announce, running, warn
 from forktrace.vforks import Vfork, least_ns
 from forktrace.views import lines
 from forktrace.views.colour import print_lines
 from forktrace.views.units import size
+from forktrace.workload import Workload
 
 _POLL_MS = 100
 # An idle host still says from time to time that it was looked at.
@@ -73,6 +74,7 @@ class Options:
     attach: AttachMode
     decision: DecisionMode
     self_stats: bool
+    workload: Workload | None = None
 
 
 def check(path: Path) -> None:
@@ -173,6 +175,7 @@ def record(options: Options) -> int:
         vfork_ns=least_ns(options.filters.min_duration_ns),
         self_stats=options.self_stats,
         ring_bytes=16 << 20,
+        follow=options.workload is not None,
     )
 
     # Nothing is delivered before the first poll, and by then there is a recorder.
@@ -203,7 +206,8 @@ def record(options: Options) -> int:
         try:
             recorder = Recorder(writer, options.bounds, stop)
             _begin(session, writer, options)
-            return _record(session, writer, recorder, options, stop)
+            with running(options.workload, session, writer.abandon):
+                return _record(session, writer, recorder, options, stop)
         finally:
             writer.close()
 
@@ -233,7 +237,7 @@ def _record(
 ) -> int:
     problem: Exception | None = None
     try:
-        _follow(session, writer, recorder, options.bounds, stop)
+        _follow(session, writer, recorder, options, stop)
         session.detach()
         session.drain()
         _flush(session, writer)
@@ -259,10 +263,10 @@ def _record(
 
 
 def _follow(
-    session: Session, writer: Writer, recorder: Recorder, bounds: Bounds, stop: Stop
+    session: Session, writer: Writer, recorder: Recorder, options: Options, stop: Stop
 ) -> None:
     """Record until it is time to stop."""
-    deadline = time.monotonic() + (bounds.seconds or float("inf"))
+    deadline = time.monotonic() + (options.bounds.seconds or float("inf"))
     progress = ProgressLine(sys.stderr)
     said = time.monotonic()
     try:
@@ -274,6 +278,8 @@ def _follow(
             session.poll(int(min(_POLL_MS, left * 1000 + 1)))
             progress.show(writer.forks, size(writer.size))
             warn(session)
+            if options.workload and options.workload.ended:
+                recorder.end("command")
             if not writer.due:
                 continue
             if not writer.empty or time.monotonic() - said > _QUIET_SECONDS:

@@ -53,12 +53,16 @@ class RuleWords:
 
 @dataclass(frozen=True)
 class Filters:
-    """Which forks were recorded; what is empty or 0 leaves the choice open."""
+    """Which forks were recorded; what is empty or 0 leaves the choice open.
+
+    With a ``command`` they are its own and its descendants'.
+    """
 
     pids: tuple[int, ...] = ()
     comms: tuple[str, ...] = ()
     cgroups: tuple[str, ...] = ()
     min_duration_ns: int = 0
+    command: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Tell whether some forks were left out."""
@@ -71,6 +75,7 @@ class Filters:
             "comms": list(self.comms),
             "cgroups": list(self.cgroups),
             "min_duration_ns": self.min_duration_ns,
+            "command": list(self.command),
         }
 
     @classmethod
@@ -88,6 +93,7 @@ class Filters:
             comms=texts_of(record, "comms"),
             cgroups=texts_of(record, "cgroups"),
             min_duration_ns=number_of(record, "min_duration_ns"),
+            command=texts_of(record, "command") if "command" in record else (),
         )
 
 
@@ -266,9 +272,9 @@ class HostTotals:
 class Summary:
     """The last line of a recording that ended well.
 
-    ``ended`` says by what: ``stopped``, ``duration``, ``count``, ``max_size`` or
-    ``disk``. ``forks`` and ``execs`` are in the file; ``unwritten`` forks no longer
-    went into it.
+    ``ended`` says by what: ``stopped``, ``command``, ``duration``, ``count``,
+    ``max_size`` or ``disk``. ``forks`` and ``execs`` are in the file; ``unwritten``
+    forks no longer went into it.
     """
 
     time_ns: int

@@ -29,6 +29,7 @@ from forktrace.tracer.maps import Assembler, Naming, totals_of, unseen_copies, v
 from forktrace.tracer.most import Most
 from forktrace.tracer.opener import OpenerChild
 from forktrace.tracer.pinned import attach_page_copies
+from forktrace.tracer.sieve import Sieve
 from forktrace.tracer.witness import Witness, find_witness, require_witness
 from forktrace.vforks import Vfork
 
@@ -44,6 +45,8 @@ class Wanted:
 
     A fork is wanted if it is by one of ``pids``, of ``comms`` and of ``cgroups``; what
     is empty leaves the choice open, and no one may have more than ``CHOICES``.
+    Of ``comms`` each is a name or a glob. With ``follow`` only the forks of a process
+    and its descendants are sent, which ``Session.follow`` names.
     ``vfork_ns`` sends their vforks, too, that held their caller at least so long; with
     0 none is sent.
     ``events_a_second`` 0 sends all, otherwise a sample of at most so many.
@@ -70,6 +73,7 @@ class Wanted:
     stacks: bool = False
     cow: bool = False
     watch: bool = False
+    follow: bool = False
 
 
 class Session:
@@ -98,8 +102,11 @@ class Session:
         self._wanted = wanted or Wanted()
         self._cgroups = CgroupPaths()
         # First of all, because it may be wrong usage. A thread stands for its process.
-        if self._wanted.pids or self._wanted.stacks:
+        if self._wanted.pids or self._wanted.stacks or self._wanted.follow:
             procfs.require_host_pid_namespace()
+        self._sieve = Sieve(
+            *(self._wanted.comms, self._wanted.vfork_ns), follow=self._wanted.follow
+        )
         self._callers = Callers(abi().registers) if self._wanted.stacks else None
         self._pids = [procfs.read_status(pid).pid for pid in self._wanted.pids]
         self._folders = [self._cgroups.folder(name) for name in self._wanted.cgroups]
@@ -214,6 +221,7 @@ class Session:
     ) -> None:
         if not self._wanted.events:
             return
+        deliver, deliver_vfork = self._sieve.before(deliver, deliver_vfork)
         names = self.kernel.names
         # Who only watches what is copied need not know what is not.
         ours = procfs.in_host_pid_namespace() and not self._wanted.watch
@@ -268,6 +276,13 @@ class Session:
             )
         self._observing = on and self.witness is not None
         self._configure()
+
+    def follow(self, pid: int) -> None:
+        """Deliver the forks of this process and its descendants from now on.
+
+        Only with ``Wanted.follow``.
+        """
+        self._sieve.follow(pid)
 
     def watch_cgroups(self, numbers: Sequence[int]) -> None:
         """Have forks in these cgroups, not in those below, sent in detail.
@@ -463,10 +478,10 @@ class Session:
             events=wanted.events,
             details=wanted.details,
             pids=len(self._pids),
-            comms=len(wanted.comms),
+            comms=len(self._sieve.kernel_comms),
             cgroups=len(self._folders),
             event_gap_ns=_gap_ns(wanted.events_a_second),
-            vfork_ns=wanted.vfork_ns,
+            vfork_ns=self._sieve.kernel_vfork_ns,
             counting=self._counting,
             way=WAYS.index(self.attached),
             parts=self._divided,
@@ -476,7 +491,7 @@ class Session:
         )
         config.watched_cgroup[: len(self._watched_cgroups)] = self._watched_cgroups
         config.pid[: len(self._pids)] = self._pids
-        for index, comm in enumerate(wanted.comms):
+        for index, comm in enumerate(self._sieve.kernel_comms):
             config.comm[index].value = encode_comm(comm)
         self._maps["config"].write(config)
 

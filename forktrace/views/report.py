@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -33,6 +34,7 @@ _BAR = 36
 
 ENDINGS = {
     "stopped": "was stopped by hand",
+    "command": "ended with its command",
     "duration": "ended after --duration",
     "count": "ended after --count forks",
     "max_size": "ended at --max-size",
@@ -96,6 +98,9 @@ def chosen(study: Study) -> str:
     """Say which forks were recorded."""
     filters = study.header.filters
     parts = []
+    if filters.command:
+        words = printable(shlex.join(filters.command))
+        parts.append(f"{words} and its descendants")
     if filters.pids:
         parts.append(f"pid {_or(map(str, filters.pids))}")
     if filters.comms:

@@ -27,6 +27,7 @@ from forktrace.recording.writer import SMALLEST, Writer
 from forktrace.report.command import read
 from forktrace.stop import Stop
 from forktrace.tracing import Bounds
+from forktrace.workload import Workload
 from tests.unit.exporter.samples import totals
 from tests.unit.recording.samples import EXEC, HEADER, MS, VFORK, fork, vma, write
 
@@ -106,6 +107,8 @@ def test_vmas_are_kept_of_the_costliest_forks_only(tmp_path: Path) -> None:
 class Traced:
     """A session that delivers what a test says, then has the process told to stop."""
 
+    stops = True
+
     def __init__(self, batches: Sequence[Sequence[Fork]]) -> None:
         names = FlagNames.of("7.3", {})
         self.kernel = SimpleNamespace(
@@ -132,7 +135,7 @@ class Traced:
         if self._batches:
             for each in self._batches.pop(0):
                 self._deliver(each)
-        elif timeout_ms:
+        elif timeout_ms and self.stops:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def warnings(self) -> list[str]:
@@ -147,6 +150,9 @@ class Traced:
     def detach(self) -> None:
         pass
 
+    def follow(self, pid: int) -> None:
+        self.followed = pid
+
 
 @pytest.fixture
 def recorded(
@@ -158,6 +164,7 @@ def recorded(
         batches: Sequence[Sequence[Fork]],
         max_bytes: int = 1 << 30,
         path: Path = tmp_path / "forks.gz",
+        workload: Workload | None = None,
         **bounds: Any,
     ) -> tuple[int, Path]:
         monkeypatch.setattr(command, "Session", Traced(batches))
@@ -174,6 +181,7 @@ def recorded(
             attach="auto",
             decision="auto",
             self_stats=False,
+            workload=workload,
         )
         return record(options), options.path
 
@@ -219,6 +227,41 @@ def test_at_its_largest_it_ends_well_and_says_so(
     assert study.unwritten == 1
     assert 0 < study.forks < 99
     assert "as --max-size 64 KiB allows" in capsys.readouterr().err
+
+
+def test_it_ends_with_its_command(
+    recorded: Callable[..., tuple[int, Path]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Traced, "stops", False)
+    workload = Workload(["sh", "-c", "exit 3"])
+    status, path = recorded([[fork(0)]], workload=workload)
+    assert (status, read(path).ended) == (0, "command")
+    assert capsys.readouterr().err.endswith("\nsh ended with status 3.\n")
+
+
+def test_a_command_that_cannot_be_started_leaves_no_recording(
+    recorded: Callable[..., tuple[int, Path]], tmp_path: Path
+) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/no/such/interpreter\n")
+    program.chmod(0o700)
+    with pytest.raises(ForktraceError, match="cannot be started") as failure:
+        recorded([[fork(0)]], workload=Workload([str(program)]))
+    assert failure.value.exit_status == 1
+    assert not (tmp_path / "forks.gz").exists()
+
+
+def test_a_bound_ends_the_command_too(
+    recorded: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    workload = Workload(["sleep", "1000"])
+    status, path = recorded([[fork(0)]], workload=workload, count=1)
+    assert (status, read(path).ended) == (0, "count")
+    assert capsys.readouterr().err.endswith(
+        "sleep was ended by a signal: Terminated.\n"
+    )
 
 
 @pytest.fixture

@@ -183,6 +183,14 @@ def test_names_cannot_drive_the_terminal(tmp_path: Path) -> None:
         assert line.isprintable(), line
 
 
+def test_whose_forks_were_recorded_is_said(tmp_path: Path) -> None:
+    filters = Filters(command=("sh", "-c", "a; b"))
+    path = write(tmp_path / "r", header=replace(HEADER, filters=filters))
+    assert "Recorded of 3 on the host: sh -c 'a; b' and its descendants." in "\n".join(
+        lines(read(path))
+    )
+
+
 def test_what_was_filtered_is_said(tmp_path: Path) -> None:
     filters = Filters((7, 8), ("sh",), ("/a",), min_duration_ns=MS)
     path = write(tmp_path / "r", header=replace(HEADER, filters=filters))
