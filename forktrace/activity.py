@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from forktrace.comms import Comms
 from forktrace.model import (
     OTHER,
     SCHEMA,
@@ -90,6 +91,11 @@ class Window:
     totals: Totals
     failures: Mapping[str, int] = field(default_factory=dict)
     parts: Mapping[str, int] = field(default_factory=dict)
+
+    def only(self, comms: Comms) -> Window:
+        """Return it with these names alone; the sums stay those of the host."""
+        usages = tuple(usage for usage in self.usages if comms.fit(usage.comm))
+        return replace(self, usages=usages)
 
     def to_json(self) -> dict[str, Any]:
         """Return the published object: what ``top --json`` prints each time."""

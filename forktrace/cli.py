@@ -214,12 +214,20 @@ def trace(
     )
 
 
-@app.command(epilog="Example: sudo forktrace top --sort tables --comm redis")
+@app.command(epilog="Example: sudo forktrace top --sort tables --comm 'redis*'")
 def top(
     sort: Annotated[Sort, typer.Option(help="What comes first.")] = Sort.cost,
     comm: Annotated[
-        str, typer.Option(help="Only process names that contain this.")
-    ] = "",
+        Optional[list[str]],
+        typer.Option(
+            "--comm",
+            "-c",
+            metavar="PATTERN",
+            callback=not_too_many,
+            help="Only processes of this name, or that a glob such as 'redis*' fits. "
+            "May be repeated.",
+        ),
+    ] = None,
     interval: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="Time between looks.")
     ] = 2.0,
@@ -244,7 +252,7 @@ def top(
     command.top(
         command.Options(
             sort=sort.value,
-            comm=comm,
+            comms=comm or (),
             interval=interval,
             count=count,
             plain=plain or not can_take_over(sys.stdout),

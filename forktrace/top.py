@@ -6,12 +6,13 @@ import json
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forktrace.activity import Activity, Window
+from forktrace.comms import Comms
 from forktrace.log import logger
 from forktrace.model import Fork
 from forktrace.stop import Stop
@@ -35,7 +36,7 @@ class Options:
     """What ``top`` was asked for; ``count`` 0 means no bound."""
 
     sort: str
-    comm: str
+    comms: Sequence[str]
     interval: float
     count: int
     plain: bool
@@ -78,7 +79,8 @@ class Display:
         if time.monotonic() < self._due or self.state.paused:
             return False
         self._due = time.monotonic() + self._interval
-        self._window = self._activity.take(self._session.totals(), time.monotonic())
+        window = self._activity.take(self._session.totals(), time.monotonic())
+        self._window = window.only(Comms(self.state.comms))
         return True
 
     @property
@@ -159,7 +161,7 @@ def show(session: Session, display: Display, stop: Stop) -> None:
 
 def top(options: Options) -> None:
     """Show until a bound is met, q or a signal comes; then say what there was."""
-    state = TopState(options.sort, options.comm)
+    state = TopState(options.sort, comms=options.comms)
     forks: deque[Fork] = deque()
     wanted = Wanted(events=True, self_stats=options.self_stats, ring_bytes=4 << 20)
     lines_only = options.plain or options.as_json

@@ -59,6 +59,7 @@ class TopState:
     place: int = 0
     selected: str | None = None
     names: Sequence[str] = ()
+    comms: Sequence[str] = ()
 
     def press(self, key: str) -> None:
         """Take one key."""
@@ -135,6 +136,8 @@ def _head(window: Window, state: TopState, title: str) -> list[str]:
     lost = {stage: n for stage, n in window.totals.lost.items() if n}
     if lost:
         notes.append("lost: " + ", ".join(f"{n} {stage}" for stage, n in lost.items()))
+    if state.comms:
+        notes.append(f"only {' or '.join(map(printable, state.comms))}")
     if state.comm or state.typing:
         notes.append(f"only names with {state.comm!r}" + ("_" if state.typing else ""))
     notes.append(f"sorted by {state.sort}")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from forktrace.activity import Usage, Window
+from forktrace.comms import Comms
 from forktrace.model import Histogram, ProgramCost, Totals, Vforks, VmaCounts
 from forktrace.views.top import HEADER, TopState, lines
 
@@ -50,6 +51,15 @@ def names(state: TopState, rows: int = 0, shown: Window = TWO) -> list[str]:
 
 def test_the_dearest_comes_first() -> None:
     assert names(TopState()) == ["redis-server", "sh"]
+
+
+def test_names_are_chosen_by_globs_and_the_sums_stay_the_hosts() -> None:
+    chosen = TWO.only(Comms(["re*", "x"]))
+    assert names(TopState(), shown=chosen) == ["redis-server"]
+    assert [each["comm"] for each in chosen.to_json()["processes"]] == ["redis-server"]
+    assert chosen.forks == TWO.forks
+    _, _, notes = lines(chosen, TopState(comms=("re*", "x")), "x")[:3]
+    assert "; only re* or x; sorted by cost" in notes
 
 
 @pytest.mark.parametrize(
