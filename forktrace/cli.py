@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from forktrace import __version__, log
+from forktrace.errors import UsageError
 from forktrace.exporter.listen import DEFAULT_ADDRESS
 from forktrace.options import (
     MAX_PID,
@@ -33,6 +34,7 @@ from forktrace.options import (
     SelfStatsOption,
     Sort,
     StacksOption,
+    Table,
     WithWorkload,
     WorkloadArgument,
     not_too_many,
@@ -374,6 +376,12 @@ def report(
         typer.Option(min=1, help="Show so many rows of each table, or fewer."),
     ] = None,
     as_json: JsonOption = False,
+    as_csv: Annotated[
+        Optional[Table],
+        typer.Option(
+            "--csv", help="Print this table alone, as CSV: seconds and bytes."
+        ),
+    ] = None,
     html: Annotated[
         Optional[Path],
         typer.Option(metavar="OUT", help="Write a page with plots, in one file."),
@@ -386,7 +394,16 @@ def report(
     from forktrace.report.choice import Choice  # noqa: PLC0415
 
     options = command.Options(Choice.of(comm or (), since), sort.value, limit)
-    if after:
+    if as_csv:
+        if after or as_json or html:
+            raise UsageError(
+                "--csv prints one table of one recording.",
+                "Leave --json, --html and AFTER out.",
+            )
+        from forktrace.report import as_csv as csv_command  # noqa: PLC0415
+
+        status = csv_command.report(recording, as_csv.value, options)
+    elif after:
         status = command.compare(recording, after, options, as_json=as_json, html=html)
     else:
         status = command.report(recording, options, as_json=as_json, html=html)

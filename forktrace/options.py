@@ -85,6 +85,18 @@ class ReportSort(str, Enum):
     name = "name"
 
 
+class Table(str, Enum):
+    """Which table of a report is printed as CSV."""
+
+    forks = "forks"
+    vforks = "vforks"
+    processes = "processes"
+    cgroups = "cgroups"
+    triggers = "triggers"
+    mappings = "mappings"
+    failures = "failures"
+
+
 def _countable(milliseconds: float) -> float:
     """Refuse what is no whole number of nanoseconds: inf, nan, and what becomes one."""
     if not math.isfinite(milliseconds * 1e6):

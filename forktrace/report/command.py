@@ -43,8 +43,7 @@ def report(
     if html:
         _check_page(html)
     study = read(path, options)
-    for said in _missing(path, study):
-        print(f"forktrace: {said}", file=sys.stderr)
+    say_missing(path, study.ended == CUT_OFF, study)
     if html:
         _write_page(study, html, options.limit)
     if as_json:
@@ -73,8 +72,7 @@ def compare(
     studies = []
     for path in (before, after):
         studies.append(read(path, options))
-        for said in _missing(path, studies[-1]):
-            print(f"forktrace: {said}", file=sys.stderr)
+        say_missing(path, studies[-1].ended == CUT_OFF, studies[-1])
     if as_json:
         both = {"before": studies[0].to_json(), "after": studies[1].to_json()}
         print(json.dumps({"schema": SCHEMA, **both}, indent=2))
@@ -83,18 +81,21 @@ def compare(
     return 0
 
 
-def _missing(path: Path, study: Study) -> Iterator[str]:
+def say_missing(path: Path, cut: bool, read: Study | Recording) -> None:
     """Say what of the recording is not in the report."""
-    if study.ended == CUT_OFF:
+    for said in _missing(path, cut, read):
+        print(f"forktrace: {said}", file=sys.stderr)
+
+
+def _missing(path: Path, cut: bool, read: Study | Recording) -> Iterator[str]:
+    if cut:
         yield f"{spoken(path)} was cut off; this is what it holds up to there."
-    if study.left_out:
-        lines = (
-            "1 line was" if study.left_out == 1 else f"{study.left_out:,} lines were"
-        )
+    if read.left_out:
+        lines = "1 line was" if read.left_out == 1 else f"{read.left_out:,} lines were"
         yield f"{lines} left out: longer than any that forktrace record writes."
-    if study.unkept:
+    if read.unkept:
         yield (
-            f"{study.unkept:,} VMAs and names were too many to keep; the VMAs that "
+            f"{read.unkept:,} VMAs and names were too many to keep; the VMAs that "
             "took longest to copy are."
         )
 
@@ -102,8 +103,6 @@ def _missing(path: Path, study: Study) -> Iterator[str]:
 def read(path: Path, options: Options = Options()) -> Study:
     """Return the study of a recording; raises ForktraceError."""
     choice = chosen(path, options.choice)
-    if path == STANDARD:
-        _outlive_ctrl_c()
     progress = ProgressLine(sys.stderr)
     with Recording(path) as recording:
         try:
@@ -115,7 +114,13 @@ def read(path: Path, options: Options = Options()) -> Study:
 
 
 def chosen(path: Path, choice: Choice) -> Choice:
-    """Return a choice with the time that the last minutes of a recording begin at."""
+    """Return a choice with the time that the last minutes of a recording begin at.
+
+    To be called before it is read: from then on Ctrl-C ends a recorder alone that
+    writes to our standard input.
+    """
+    if path == STANDARD:
+        _outlive_ctrl_c()
     if choice.last_ns is None:
         return choice
     if path == STANDARD:

@@ -20,6 +20,7 @@ from forktrace.kernel.running import RunningKernel
 from forktrace.model import Parts, ProcessCost, TriggerCost
 from forktrace.report.command import compare, read
 from forktrace.tracing import SHOW_JSON
+from forktrace.views import tables
 from tests.unit.exporter import samples
 from tests.unit.recording.samples import (
     COW,
@@ -37,6 +38,11 @@ from tests.unit.recording.samples import (
 from tests.unit.selftest import test_judge
 from tests.unit.views import test_explain
 
+CSV = {
+    "forks": tables.FORKS,
+    "vforks": tables.VFORKS,
+    **{name: heads for name, (heads, _) in tables.SUMS.items() if name != "cgroups"},
+}
 DOCUMENT = Path(__file__).parents[3] / "packaging/doc/JSON.md"
 Record = Mapping[str, Any]
 
@@ -76,7 +82,7 @@ def documented() -> dict[str, set[str]]:
 def shapes(name: str, record: Record) -> Iterator[tuple[str, Record]]:
     """Yield an object and those within it, each with what it is called."""
     yield name, record
-    if name in ("Explain", "Explain all", "Top"):
+    if name in ("Explain", "Explain all", "Top") or name.startswith("Table of"):
         return  # what they hold is called otherwise, or has keys left out
     for key, value in record.items():
         inner = value if isinstance(value, list) else [value]
@@ -140,6 +146,7 @@ def objects(
         ("Doctor", Diagnosis(kernel, check_host(), (), ()).to_json()),
         ("Selftest", selftest),
         ("Selftest kind", selftest["kinds"][0]),
+        *((f"Table of {name}", dict.fromkeys(heads)) for name, heads in CSV.items()),
     ]
 
 
