@@ -123,10 +123,10 @@ def chosen(path: Path, choice: Choice) -> Choice:
         _outlive_ctrl_c()
     if choice.last_ns is None:
         return choice
-    if path == STANDARD:
+    if path == STANDARD or path.is_fifo():
         raise UsageError(
             "Only the end of a recording tells when its last minutes began, and "
-            "standard input can be read but once.",
+            "a pipe can be read but once.",
             "Keep it in a file, or give --since a time.",
         )
     return choice.at(end_of(path))

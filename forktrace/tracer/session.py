@@ -105,7 +105,9 @@ class Session:
         if self._wanted.pids or self._wanted.stacks or self._wanted.follow:
             procfs.require_host_pid_namespace()
         self._sieve = Sieve(
-            *(self._wanted.comms, self._wanted.vfork_ns), follow=self._wanted.follow
+            *(self._wanted.comms, self._wanted.vfork_ns),
+            follow=self._wanted.follow,
+            exact=self._wanted.watch,
         )
         self._callers = Callers(abi().registers) if self._wanted.stacks else None
         self._pids = [procfs.read_status(pid).pid for pid in self._wanted.pids]
@@ -221,18 +223,21 @@ class Session:
     ) -> None:
         if not self._wanted.events:
             return
-        deliver, deliver_vfork = self._sieve.before(deliver, deliver_vfork)
         names = self.kernel.names
         # Who only watches what is copied need not know what is not.
         ours = procfs.in_host_pid_namespace() and not self._wanted.watch
+        take, take_vfork = self._sieve.before(
+            lambda fork: deliver(with_left_out(fork, names)) if ours else deliver(fork),
+            deliver_vfork,
+        )
         assembler = Assembler(
             self._layout,
             self._naming,
             self._cgroups.path if self._wanted.cgroup_paths else nameless,
-            lambda fork: deliver(with_left_out(fork, names)) if ours else deliver(fork),
+            take,
             deliver_exec,
             doubt.about,
-            deliver_vfork,
+            take_vfork,
             self._callers.stack if self._callers else None,
             counts_pages=lambda: self._counts_pages,
         )

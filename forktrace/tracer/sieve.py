@@ -20,10 +20,15 @@ class Sieve:
     by: for a command's descendants nothing, as any process may be one of them.
     """
 
-    def __init__(self, comms: Sequence[str], vfork_ns: int, *, follow: bool) -> None:
-        """Choose by name, and with ``follow`` those of a command alone."""
+    def __init__(
+        self, comms: Sequence[str], vfork_ns: int, *, follow: bool, exact: bool = False
+    ) -> None:
+        """Choose by name, and with ``follow`` those of a command alone.
+
+        With ``exact`` names are no globs: then the kernel chooses.
+        """
         self._comms = Comms(comms)
-        self._here = follow or any(map(is_glob, comms))
+        self._here = follow or (not exact and any(map(is_glob, comms)))
         self._follow = follow
         self._vfork_ns = vfork_ns
         self._family: Family | None = None

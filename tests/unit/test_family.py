@@ -140,6 +140,7 @@ def test_what_the_kernel_cannot_choose_is_chosen_here(
     kernel: tuple[tuple[str, ...], int],
     shown: list[str],
 ) -> None:
+    assert Sieve(comms, 5, follow=False, exact=True).kernel_comms == comms
     sieve = Sieve(comms, 5, follow=follow)
     assert (sieve.kernel_comms, sieve.kernel_vfork_ns) == kernel
     forks: list[Fork] = []

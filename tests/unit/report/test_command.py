@@ -236,6 +236,7 @@ def test_a_recording_comes_from_standard_input(
         (b"{}\n", ["-"], 1, "Standard input is not a recording."),
         (b"", ["-", "-"], 2, "Only one recording can come from standard input."),
         (b"", ["-", "--since", "10m"], 2, "Only the end of a recording tells"),
+        (b"", ["/dev/stdin", "--since", "1h"], 2, "Only the end of a recording tells"),
     ],
 )
 def test_what_standard_input_cannot_give(
