@@ -6,9 +6,13 @@ import json
 
 import pytest
 
+from forktrace import tracing
 from forktrace.model import Exec, Fork
-from forktrace.tracing import SHOW_JSON, SHOW_LINES, AfterFork
+from forktrace.tracer.session import Wanted
+from forktrace.tracing import SHOW_JSON, SHOW_LINES, AfterFork, Bounds
+from forktrace.workload import Workload
 from tests.unit.recording.samples import fork, vma
+from tests.unit.recording.test_command import Traced, signals  # noqa: F401
 
 
 def test_each_vma_has_the_name_of_its_mapping(
@@ -63,3 +67,19 @@ def test_what_waits_is_bounded() -> None:
         discards.take(discard(pid))
         discards.fork_shown(pid + 100_000)
     assert len(discards._early) == len(discards._shown) == AfterFork._WAITING
+
+
+def test_it_ends_with_its_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = Traced([[fork(0)], [fork(1)]])
+    monkeypatch.setattr(Traced, "stops", False)
+    monkeypatch.setattr(tracing, "Session", session)
+    wanted = Wanted(events=True, follow=True)
+    workload = Workload(["sh", "-c", "exit 3"])
+    tracing.trace(wanted, Bounds(), SHOW_JSON, "auto", "auto", workload)
+    out, err = capsys.readouterr()
+    assert json.loads(out.splitlines()[-1])["type"] == "end"
+    assert "sh ended with status 3.\n" in err
+    assert "On the whole host:" in err
+    assert session.followed > 1
