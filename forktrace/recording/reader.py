@@ -35,7 +35,7 @@ _WHOLE_LINE = 1 << 20
 # most. Some distributions set vm.max_map_count to a million.
 _LONGEST_LINE = 256 << 20
 # How a line begins that tells how far the recording had come.
-_TIMED = (b'"progress"', b'"summary"')
+_TIMED = (b'"header"', b'"progress"', b'"summary"')
 _BEGINNING = 40
 STANDARD = Path("-")
 """Stands for standard input, and standard output, where a file could be named."""
@@ -196,7 +196,8 @@ def is_recording(path: Path) -> bool:
 def end_of(path: Path) -> int:
     """Return how far a recording had come, in nanoseconds since the epoch, or 0.
 
-    That is known from its last lines: all of it is unpacked, and little is parsed.
+    Its last lines tell, or the first if it came no further: all of it is unpacked, and
+    little is parsed.
     """
     last = b""
     with _open(path) as file:

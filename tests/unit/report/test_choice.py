@@ -11,6 +11,7 @@ import pytest
 from forktrace.errors import UsageError
 from forktrace.fields import rfc3339
 from forktrace.model import Exec, Fork
+from forktrace.recording.reader import end_of
 from forktrace.recording.records import Mappings
 from forktrace.report.choice import Choice, Chosen
 from forktrace.vforks import Vfork
@@ -18,6 +19,7 @@ from tests.unit.commands import Command
 from tests.unit.recording.samples import (
     BEGAN,
     EXEC,
+    HEADER,
     MAPPINGS,
     MS,
     PROGRESS,
@@ -147,6 +149,13 @@ def test_the_last_minutes_of_one_that_was_cut_off(
     path = write(tmp_path / "r", MANY, ended=False)  # a second after it began
     told = json.loads(forktrace("report", path, "--since", "850ms", "--json").stdout)
     assert told["forks"] == 1
+
+
+def test_one_that_was_cut_off_at_once_ended_when_it_began(tmp_path: Path) -> None:
+    path = tmp_path / "plain"
+    lines = (HEADER.to_json(), {"type": "fork", **fork(1).to_json()})
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert end_of(path) == BEGAN
 
 
 def test_a_choice_that_no_fork_matches(
