@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from forktrace.comms import Comms
+from forktrace.cow import Cow
 from forktrace.errors import UsageError
 from forktrace.fields import rfc3339
 from forktrace.model import Exec, Fork
@@ -32,7 +33,7 @@ _TIME = re.compile(
     re.ASCII,
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-# An exec comes soon after its fork.
+# An exec comes soon after its fork; a child may live on for long.
 _MOST_CHILDREN = 65_536
 
 
@@ -85,9 +86,11 @@ class Chosen:
 
     def __init__(self, choice: Choice) -> None:
         """Begin with none; ``forks`` counts all, those that are left out too."""
+        self._all = not choice
         self._since_ns = choice.since_ns
         self._comms = Comms(choice.comms)
-        self._children: dict[int, None] = {}
+        # Each is told of once in either way.
+        self._children: dict[type, dict[int, None]] = {Exec: {}, Cow: {}}
         self.forks = 0
 
     def of(self, records: Iterable[Record]) -> Iterator[Record]:
@@ -105,9 +108,8 @@ class Chosen:
                         yield names
                     yield record
                 names = None
-            elif isinstance(record, Exec):
-                if record.pid in self._children:
-                    del self._children[record.pid]
+            elif isinstance(record, (Exec, Cow)):
+                if self._knows(record):
                     yield record
             elif not isinstance(record, Vfork) or self._fits(record):
                 yield record
@@ -117,11 +119,18 @@ class Chosen:
             call.comm, call.thread
         )
 
+    def _knows(self, end: Exec | Cow) -> bool:
+        children = self._children[type(end)]
+        known = end.pid in children
+        children.pop(end.pid, None)
+        return known or self._all
+
     def _note(self, child_pid: int) -> None:
-        if child_pid:
-            self._children[child_pid] = None
-        if len(self._children) > _MOST_CHILDREN:
-            del self._children[next(iter(self._children))]
+        for children in self._children.values():
+            if child_pid:
+                children[child_pid] = None
+            if len(children) > _MOST_CHILDREN:
+                del children[next(iter(children))]
 
 
 def _time_ns(said: str) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from forktrace.cow import Cow
 from forktrace.errors import UsageError
 from forktrace.fields import rfc3339
 from forktrace.model import Exec, Fork
@@ -18,6 +19,7 @@ from forktrace.vforks import Vfork
 from tests.unit.commands import Command
 from tests.unit.recording.samples import (
     BEGAN,
+    COW,
     EXEC,
     HEADER,
     MAPPINGS,
@@ -34,7 +36,7 @@ MANY = [fork(n, comm=comm) for n, comm in enumerate(["sh", "redis-server", "sh"]
 
 
 def choose(
-    choice: Choice, records: list[Fork | Exec | Vfork | Mappings]
+    choice: Choice, records: list[Fork | Exec | Vfork | Mappings | Cow]
 ) -> list[object]:
     return list(Chosen(choice).of(records))
 
@@ -46,6 +48,15 @@ def test_what_belongs_to_a_fork_goes_with_it() -> None:
         Choice(("redis*",)), [MAPPINGS, left, other, EXEC, MAPPINGS, kept, EXEC, VFORK]
     )
     assert found == [MAPPINGS, kept, EXEC]
+
+
+def test_what_a_child_copied_goes_with_its_fork() -> None:
+    kept, left = fork(0), fork(1, comm="sh")
+    ours = replace(COW, pid=kept.child_pid)
+    others = replace(COW, pid=left.child_pid)
+    execs = replace(EXEC, pid=kept.child_pid)
+    found = choose(Choice(("redis*",)), [left, kept, others, ours, execs])
+    assert found == [kept, ours, execs]
 
 
 def test_a_thread_has_a_name_too() -> None:
