@@ -421,6 +421,13 @@ def explain(
     all_processes: Annotated[
         bool, typer.Option("--all", help="Rank all processes by what a fork costs.")
     ] = False,
+    smaps: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="FILE",
+            help="Study a copy of /proc/PID/smaps, of any host; - is standard input.",
+        ),
+    ] = None,
     rule: Annotated[
         Optional[str],
         typer.Option(metavar="RELEASE", help="Answer by another kernel's rule."),
@@ -449,6 +456,7 @@ def explain(
             all_processes=all_processes,
             rule=rule,
             measured=measured,
+            smaps=smaps,
             as_json=as_json,
             limit=limit,
         )

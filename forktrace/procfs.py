@@ -118,6 +118,18 @@ class SmapsVma:
         return self.sizes.get("Rss", 0)
 
     @property
+    def hugetlb(self) -> int:
+        """Bytes of hugetlb pages present, which ``rss`` leaves out."""
+        sizes = self.sizes
+        return sizes.get("Private_Hugetlb", 0) + sizes.get("Shared_Hugetlb", 0)
+
+    @property
+    def huge_file(self) -> int:
+        """Bytes of a file or shmem that huge pages map."""
+        sizes = self.sizes
+        return sizes.get("FilePmdMapped", 0) + sizes.get("ShmemPmdMapped", 0)
+
+    @property
     def anonymous(self) -> int:
         """Bytes of anonymous memory present; above 0 proves an anon_vma."""
         return self.sizes.get("Anonymous", 0)

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from forktrace.explain.guards import NAME as MAYBE_GUARD
 from forktrace.explain.guards import is_anonymous
-from forktrace.explain.pagetables import LEAF, PAGE
 from forktrace.explain.predict import Fate, Forecast
 from forktrace.views.units import size
 
@@ -169,7 +168,8 @@ def _dontfork_pinned(forecast: Forecast) -> Iterator[Advice]:
 
 
 def _dontfork(forecast: Forecast) -> Iterator[Advice]:
-    least = max(64 << 10, forecast.page_table_bytes // 10)
+    tables = forecast.tables.geometry.tables
+    least = max(64 << 10, 3 * tables[0], forecast.page_table_bytes // 10)
     large = [
         fate
         for fate in forecast.fates
@@ -192,13 +192,14 @@ def _dontfork(forecast: Forecast) -> Iterator[Advice]:
 
 
 def _huge_pages(forecast: Forecast) -> Iterator[Advice]:
+    page, leaf = forecast.tables.geometry.page, forecast.tables.geometry.leaf
     small = [
         fate
         for fate in forecast.fates
         if fate.copied
         and is_anonymous(fate.vma)
-        and fate.vma.size >= 2 * LEAF
-        and fate.pages * PAGE > fate.vma.rss // 2
+        and fate.vma.size >= 2 * leaf
+        and fate.pages * page > fate.vma.rss // 2
         and "ht" not in fate.vma.vm_flags
         # One pinned page makes fork copy all of the huge page that it is in.
         and not fate.pinned_bytes
@@ -206,13 +207,13 @@ def _huge_pages(forecast: Forecast) -> Iterator[Advice]:
     entries = sum(fate.pages for fate in small)
     if entries >= _MANY_ENTRIES:
         few = sorted(small, key=lambda fate: -fate.pages)[:_FEW]
-        left = entries // (LEAF // PAGE)
+        left = entries // (leaf // page)
         yield Advice(
             action="huge_pages",
             text=f"Huge pages (MADV_HUGEPAGE) for {_listed(few)}",
             reason=f"About {entries:,} entries to copy become {left:,}. The page "
             "tables stay as many: the kernel lays one by for each huge page.",
-            condition="if it may take 2 MiB at a time to write after the fork",
+            condition=f"if it may take {size(leaf)} at a time to write after the fork",
             vmas=0,
             page_table_bytes=0,
             entries=entries - left,

@@ -8,6 +8,7 @@ import shutil
 
 from forktrace.errors import ForktraceError, UsageError
 from forktrace.explain import measured as measurements
+from forktrace.explain import pasted
 from forktrace.explain.advice import advise
 from forktrace.explain.predict import forecast
 from forktrace.explain.process import Process
@@ -35,19 +36,24 @@ def report(
     all_processes: bool = False,
     rule: str | None = None,
     measured: str | None = None,
+    smaps: str | None = None,
     as_json: bool = False,
     limit: int = SHOWN,
 ) -> int:
     """Print the answer and return the exit status.
 
     ``rule`` is a release whose rule is asked about; ``measured`` a URL or a file of
-    what forktrace measured (None: ask the forktrace of this host, quietly). ``limit``
-    bounds ``all_processes``. Raises ForktraceError.
+    what forktrace measured (None: ask the forktrace of this host, quietly). ``smaps``
+    is a file to read instead of /proc, and ``limit`` bounds ``all_processes``. Raises
+    ForktraceError.
     """
-    if (pid is None) != all_processes:
+    if (pid is not None) + all_processes + (smaps is not None) != 1:
         raise UsageError(
-            "Name one process, or give --all.", "For example: forktrace explain 1"
+            "Name one process, or give --all, or --smaps FILE: one of them.",
+            "For example: forktrace explain 1",
         )
+    if smaps is not None:
+        return _pasted(smaps, rule, measured, as_json=as_json)
     asked = _rule_of(rule) if rule is not None else None
     own, names, kernel = _running()
     subject = Subject(kernel, rule, asked or own, names, measurements.read(measured))
@@ -63,14 +69,25 @@ def report(
         _print(ranked.to_json() if as_json else view.ranking_lines(ranked))
         return 0
     found = look(Process.read(pid))
-    process = found.forecast.process
     answer = Answer(
         subject,
         found.forecast,
         advise(found.forecast),
         found.here,
-        refusals(process.pid, process.vmas),
+        refusals(pid, found.forecast.process.vmas),
     )
+    _print(answer.to_json() if as_json else view.lines(answer, _width()))
+    return 0
+
+
+def _pasted(
+    smaps: str, rule: str | None, measured: str | None, *, as_json: bool
+) -> int:
+    """Answer about a file. What was measured here says nothing of another host."""
+    if rule is not None:
+        _rule_of(rule)
+    known = measurements.read(measured) if measured is not None else None
+    answer = pasted.answer(smaps, rule, known)
     _print(answer.to_json() if as_json else view.lines(answer, _width()))
     return 0
 

@@ -15,7 +15,8 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from forktrace.explain.pagetables import LEAF, MIDDLE, PAGE, PageTables
+from forktrace.explain import estimate
+from forktrace.explain.pagetables import LEAF, MIDDLE, NATIVE, PAGE, PageTables
 from forktrace.procfs import SmapsVma
 
 # include/uapi/linux/fs.h
@@ -43,12 +44,14 @@ class Seen:
 
     ``guards`` are the ranges of guard pages, None where the kernel does not tell (until
     6.15). ``guessed`` is how many bytes of addresses were too many to look at, or
-    closed to us; there, memory is taken to lie as close together as it can.
+    closed to us; there, memory is taken to lie as close together as it can, and
+    ``others`` are what the tables may be if it does not.
     """
 
     tables: PageTables
     guards: tuple[Range, ...] | None
     guessed: int = 0
+    others: tuple[PageTables, ...] = ()
 
 
 def look(pid: int | str, vmas: Sequence[SmapsVma], *, scan: bool = True) -> Seen:
@@ -155,7 +158,7 @@ def _read(file: int, vmas: Sequence[SmapsVma]) -> Seen:
             _crowd(found, vma)
             continue
         left -= vma.size
-        huge = _huge_file_bytes(vma) // LEAF
+        huge = vma.huge_file // LEAF
         for start, end, words in _words(file, vma):
             # A huge page shows as words that are all present, and no other way.
             whole = huge > 0 and words & _ALL_PRESENT == _ALL_PRESENT
@@ -177,14 +180,10 @@ def _words(file: int, vma: SmapsVma) -> Iterator[tuple[int, int, int]]:
 
 def _may_have_entries(vma: SmapsVma) -> bool:
     """Tell whether smaps leaves room for entries that pagemap shows."""
-    held = ("Rss", "Swap", "Private_Hugetlb", "Shared_Hugetlb")
+    held = vma.rss or vma.sizes.get("Swap") or vma.hugetlb
     # The zero page and the markers of guards and of userfaultfd are in no size.
     may = vma.vm_flags & {"rd", "gu", "uw"}
-    return any(vma.sizes.get(name) for name in held) or bool(may)
-
-
-def _huge_file_bytes(vma: SmapsVma) -> int:
-    return vma.sizes.get("FilePmdMapped", 0) + vma.sizes.get("ShmemPmdMapped", 0)
+    return bool(held or may)
 
 
 def _guess(vmas: Sequence[SmapsVma]) -> Seen:
@@ -192,14 +191,12 @@ def _guess(vmas: Sequence[SmapsVma]) -> Seen:
     found = _Found(vmas)
     for vma in vmas:
         _crowd(found, vma)
-    return Seen(found.tables(), None, sum(vma.size for vma in vmas))
+    apart = (estimate.spread(vmas, NATIVE),)
+    return Seen(found.tables(), None, sum(vma.size for vma in vmas), apart)
 
 
 def _crowd(found: _Found, vma: SmapsVma) -> None:
     """Enter the memory of a VMA as if it lay together at its start."""
-    held = sum(
-        vma.sizes.get(name, 0)
-        for name in ("Rss", "Swap", "Private_Hugetlb", "Shared_Hugetlb")
-    )
+    held = vma.rss + vma.sizes.get("Swap", 0) + vma.hugetlb
     if held:
-        found.add(vma.start, min(vma.end, vma.start + held - _huge_file_bytes(vma)))
+        found.add(vma.start, min(vma.end, vma.start + held - vma.huge_file))

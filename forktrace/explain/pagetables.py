@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import mmap
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import mul
 
 PAGE = mmap.PAGESIZE
 _ENTRIES = PAGE // 8
@@ -26,6 +27,29 @@ TOP = MIDDLE * _ENTRIES
 
 
 @dataclass(frozen=True)
+class Geometry:
+    """How a machine lays its page tables out; ``page`` is its base page in bytes.
+
+    ``spans`` are the bytes of addresses under one table of PTEs, PMDs and PUDs;
+    ``tables`` is what one of each takes, as the kernel counts it: 0 where there is no
+    such level, or where it is the topmost.
+    """
+
+    name: str
+    page: int
+    spans: tuple[int, int, int]
+    tables: tuple[int, int, int]
+
+    @property
+    def leaf(self) -> int:
+        """Bytes of addresses under one table of PTEs."""
+        return self.spans[0]
+
+
+NATIVE = Geometry("this machine", PAGE, (LEAF, MIDDLE, TOP), (PAGE, PAGE, PAGE))
+
+
+@dataclass(frozen=True)
 class PageTables:
     """The page tables that a process is known to have.
 
@@ -33,9 +57,10 @@ class PageTables:
     the number of its range (address // LEAF and so on), in order.
     """
 
-    leaves: tuple[int, ...] = ()
-    middles: tuple[int, ...] = ()
-    tops: tuple[int, ...] = ()
+    leaves: Sequence[int] = ()
+    middles: Sequence[int] = ()
+    tops: Sequence[int] = ()
+    geometry: Geometry = NATIVE
 
     @classmethod
     def of(
@@ -57,22 +82,25 @@ class PageTables:
     @property
     def size(self) -> int:
         """Bytes of all of them."""
-        return PAGE * (len(self.leaves) + len(self.middles) + len(self.tops))
+        held = (self.leaves, self.middles, self.tops)
+        return sum(map(mul, map(len, held), self.geometry.tables))
 
     def copied(self, ranges: Iterable[tuple[int, int]]) -> list[int]:
         """Return the bytes that copying each (start, end) allocates in the child.
 
         The ranges come in the order of addresses, as fork() takes them.
         """
-        levels = ((LEAF, self.leaves), (MIDDLE, self.middles), (TOP, self.tops))
+        held = (self.leaves, self.middles, self.tops)
+        levels = tuple(zip(self.geometry.spans, self.geometry.tables, held))
         last = [-1] * len(levels)
         costs = []
         for start, end in ranges:
             cost = 0
-            for level, (span, held) in enumerate(levels):
+            for level, (span, table, numbers) in enumerate(levels):
                 first = max(start // span, last[level] + 1)
                 beyond = -(-end // span)
-                cost += max(0, bisect_left(held, beyond) - bisect_left(held, first))
+                count = bisect_left(numbers, beyond) - bisect_left(numbers, first)
+                cost += table * max(0, count)
                 last[level] = max(last[level], beyond - 1)
-            costs.append(cost * PAGE)
+            costs.append(cost)
         return costs

@@ -6,7 +6,9 @@ as a ``doubt``, and what it would cost if it came true:
 * ``anon_vma``: a private VMA that was written once, or merged with one that was, has an
   anon_vma also when none of its pages is anonymous now;
 * ``event_fork``: whether the userfaultfd of a VMA reports forks is known only if the
-  process holds the userfaultfd itself.
+  process holds the userfaultfd itself;
+* ``vm_flags``: a pasted smaps has no VmFlags where the kernel is older than 3.8, or
+  where somebody cut them.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from forktrace.kernel.flags import FlagNames
     from forktrace.kernel.rule import Rule
 
-Doubt = Literal["", "anon_vma", "event_fork"]
+Doubt = Literal["", "anon_vma", "event_fork", "vm_flags"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Fate:
         """Entries to copy, about: pages present, but for huge ones."""
         sizes = self.vma.sizes
         huge = ("AnonHugePages", "FilePmdMapped", "ShmemPmdMapped")
-        return max(0, self.vma.rss - sum(sizes.get(name, 0) for name in huge)) // PAGE
+        small = self.vma.rss - sum(sizes.get(name, 0) for name in huge)
+        return max(0, small) // (sizes.get("KernelPageSize") or PAGE)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class Forecast:
 
     ``hidden_bytes`` are the page tables the process has (VmPTE) that show nothing:
     empty ones mostly, left by memory given back. ``tables`` has them where they most
-    likely are, and ``hidden_copied`` is what of the cost rests on that.
+    likely are, and ``hidden_copied`` is what of the cost rests on that. The cost is
+    between ``least_bytes`` and ``most_bytes``, for all that is not known.
     """
 
     process: Process
@@ -80,6 +84,8 @@ class Forecast:
     tables: PageTables
     hidden_bytes: int
     hidden_copied: int
+    least_bytes: int = 0
+    most_bytes: int = 0
 
     @property
     def counts(self) -> VmaCounts:
@@ -125,6 +131,13 @@ class Forecast:
             for (trigger, anon), (vmas, size) in ranked
         )
 
+    def added(self, fates: Iterable[Fate]) -> int:
+        """Return the bytes that copying some VMAs as well would add."""
+        more = {fate.vma.start for fate in fates}
+        every = [f for f in self.fates if f.copied or f.vma.start in more]
+        whole = self.tables.copied((fate.vma.start, fate.vma.end) for fate in every)
+        return sum(whole) - self.page_table_bytes
+
     def saved(self, without: Iterable[Fate]) -> int:
         """Return the bytes that not copying some VMAs would save."""
         left_out = {fate.vma.start for fate in without}
@@ -152,7 +165,8 @@ def forecast(
         for vma, found in zip(process.vmas, process.guards)
     ]
     seen = process.seen.tables
-    hidden = max(0, process.page_table_bytes - seen.size)
+    own = process.page_table_bytes
+    hidden = max(0, own - seen.size) if own is not None else 0
     tables = with_hidden(seen, hidden, fates)
     priced = tuple(
         replace(fate, pinned_bytes=pins.copied_bytes(fate.vma, process.buffers))
@@ -161,8 +175,25 @@ def forecast(
         for fate in _priced(fates, tables)
     )
     made = Forecast(process, rule, priced, tables, hidden, 0)
-    copied = ((fate.vma.start, fate.vma.end) for fate in priced if fate.copied)
-    return replace(made, hidden_copied=made.page_table_bytes - sum(seen.copied(copied)))
+    least, most = _bounds(made)
+    return replace(
+        made,
+        hidden_copied=made.page_table_bytes - _cost(seen, priced),
+        least_bytes=least,
+        most_bytes=most if own is None else max(least, min(most, own)),
+    )
+
+
+def _bounds(made: Forecast) -> tuple[int, int]:
+    """Return the least and the most that may be allocated, wherever memory lies."""
+    every = (made.tables, *made.process.seen.others)
+    least = min(_cost(tables, made.fates) for tables in every)
+    return least, max(_cost(tables, made.fates, doubts=True) for tables in every)
+
+
+def _cost(tables: PageTables, fates: Iterable[Fate], *, doubts: bool = False) -> int:
+    wanted = (fate for fate in fates if fate.copied or (doubts and fate.doubt))
+    return sum(tables.copied((fate.vma.start, fate.vma.end) for fate in wanted))
 
 
 def _decide(
@@ -179,9 +210,15 @@ def _decide(
     doubt: Doubt = ""
     if fork_event is None and decided(src, bool(anon), True) != made:
         doubt = "event_fork"
+    elif made.decision == "skip" and not vma.vm_flags:
+        doubt = "vm_flags"
     elif made.decision == "skip" and anon is None:
         doubt = "anon_vma"
     return Fate(vma, *made, anon, doubt, guard_pages=found.pages)
+
+
+_SPECIAL = ("[v", "[sigpage]", "[uprobes]")
+"""Names of pages of the kernel's own."""
 
 
 def has_anon_vma(vma: SmapsVma) -> bool | None:
@@ -192,11 +229,13 @@ def has_anon_vma(vma: SmapsVma) -> bool | None:
     """
     if vma.anonymous or (guards.is_anonymous(vma) and vma.sizes.get("Swap")):
         return True
-    if vma.perms[3] == "s" or "mw" not in vma.vm_flags:
+    if vma.perms[3] == "s" or (vma.vm_flags and "mw" not in vma.vm_flags):
         return False
+    # An old kernel does not print it; only anonymous pages are in the Rss of these.
+    if "Anonymous" not in vma.sizes and guards.is_anonymous(vma) and vma.rss:
+        return not vma.name.startswith(_SPECIAL) or None
     # A private huge page of no file is anonymous from its first touch on.
-    huge = vma.sizes.get("Private_Hugetlb", 0) + vma.sizes.get("Shared_Hugetlb", 0)
-    return True if huge and vma.name.startswith("/anon_hugepage") else None
+    return True if vma.hugetlb and vma.name.startswith("/anon_hugepage") else None
 
 
 def with_hidden(seen: PageTables, hidden: int, fates: Sequence[Fate]) -> PageTables:
@@ -205,8 +244,10 @@ def with_hidden(seen: PageTables, hidden: int, fates: Sequence[Fate]) -> PageTab
     A PFNMAP's come first, which pagemap never shows. The rest are empty tables, left in
     private memory that was given back to the kernel: the largest mappings first.
     """
-    leaves, middles, tops = set(seen.leaves), set(seen.middles), set(seen.tops)
     left = hidden // PAGE
+    if not left:
+        return seen
+    leaves, middles, tops = set(seen.leaves), set(seen.middles), set(seen.tops)
     for fate in sorted(fates, key=_hides):
         if left <= 0 or _hides(fate) > _HIDES_NOTHING:
             break

@@ -11,7 +11,7 @@ from forktrace.explain.pagemap import Seen
 from forktrace.procfs import SmapsVma
 
 # Pages of the kernel's own, in no mm: fork never meets them.
-_GATES = ("[vsyscall]", "[vectors]")
+GATES = ("[vsyscall]", "[vectors]")
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,15 @@ class Process:
     """What is known of one process.
 
     ``page_table_bytes`` is what its own tables take (VmPTE), ``seen`` what of them
-    pagemap shows. ``fork_event``: whether its userfaultfds report forks, None where
-    that is not known. ``guards`` belong to ``vmas`` one by one. ``buffers`` are
-    registered with io_uring; ``pinned_bytes`` is VmPin.
+    pagemap shows. Of a pasted smaps, neither ``pid`` nor ``comm`` nor the former is
+    known, and ``seen`` is an estimate. ``fork_event``: whether its userfaultfds report
+    forks, None where that is not known. ``guards`` belong to ``vmas`` one by one.
+    ``buffers`` are registered with io_uring; ``pinned_bytes`` is VmPin.
     """
 
-    pid: int
-    comm: str
-    page_table_bytes: int
+    pid: int | None
+    comm: str | None
+    page_table_bytes: int | None
     vmas: tuple[SmapsVma, ...]
     guards: tuple[Guards, ...]
     seen: Seen
@@ -41,7 +42,7 @@ class Process:
         Raises ForktraceError if there is none, or it may not be read, or it has no
         memory of its own.
         """
-        vmas = tuple(v for v in procfs.read_smaps(pid) if v.name not in _GATES)
+        vmas = tuple(v for v in procfs.read_smaps(pid) if v.name not in GATES)
         seen = pagemap.look(pid, vmas, scan=scan)
         uffd = any(code in vma.vm_flags for vma in vmas for code in ("uw", "ur"))
         fork_event = userfaults.reports_forks(pid) if uffd else None

@@ -78,7 +78,7 @@ def _cost(candidate: Candidate) -> int:
 
 
 def _pid(candidate: Candidate) -> int:
-    return candidate.forecast.process.pid
+    return candidate.forecast.process.pid or 0
 
 
 def _statuses() -> Iterator[Status]:

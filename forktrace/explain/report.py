@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from forktrace.explain.advice import Advice
+from forktrace.explain.machines import base_page
 from forktrace.explain.measured import Measured
 from forktrace.explain.pagetables import PAGE
+from forktrace.explain.paste import Paste
 from forktrace.explain.predict import Fate, Forecast
 from forktrace.explain.processes import Candidate, Ranking
 from forktrace.explain.refusals import Refusal
 from forktrace.kernel.flags import FlagNames
-from forktrace.kernel.rule import Rule
+from forktrace.kernel.rule import NEWEST, Rule
 from forktrace.model import SCHEMA, TriggerCost
 
 
@@ -21,11 +23,12 @@ from forktrace.model import SCHEMA, TriggerCost
 class Subject:
     """Which rule was asked about.
 
-    ``kernel`` is the running release, ``asked`` the release whose rule answers, None
-    for the running kernel's own; ``rule`` is the one that answers.
+    ``kernel`` is the running release, None of a pasted smaps; ``asked`` the release
+    whose rule answers, None for the running kernel's own, or else for the newest;
+    ``rule`` is the one that answers.
     """
 
-    kernel: str
+    kernel: str | None
     asked: str | None
     rule: Rule
     names: FlagNames
@@ -34,7 +37,12 @@ class Subject:
     @property
     def release(self) -> str:
         """The release whose rule answers."""
-        return self.asked or self.kernel
+        return self.asked or self.kernel or NEWEST
+
+    @property
+    def newest(self) -> bool:
+        """Whether the newest rule answers for want of any other."""
+        return not (self.asked or self.kernel)
 
     def words(self) -> str:
         """Say the rule, and where it was read."""
@@ -81,14 +89,16 @@ class Answer:
     """What a fork of one process would do.
 
     ``here`` is the forecast by the running kernel's rule where another was asked about;
-    ``refusals`` are why the fork would fail now.
+    ``refusals`` are why the fork would fail now, None where nobody can tell: ``paste``
+    is then what was read instead of /proc.
     """
 
     subject: Subject
     forecast: Forecast
     advice: tuple[Advice, ...]
     here: Forecast | None = None
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[Refusal, ...] | None = ()
+    paste: Paste | None = None
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -98,22 +108,31 @@ class Answer:
     def to_json(self) -> dict[str, Any]:
         """Return the published object of ``explain PID --json``."""
         process = self.forecast.process
-        body = {
+        known = self.paste is None
+        body: dict[str, Any] = {
             **self.subject.to_json(),
             "pid": process.pid,
             "comm": process.comm,
             **_sums(self.subject, self.forecast),
             "own_page_table_bytes": process.page_table_bytes,
-            "hidden_page_table_bytes": self.forecast.hidden_bytes,
-            "hidden_copied_bytes": self.forecast.hidden_copied,
+            "hidden_page_table_bytes": self.forecast.hidden_bytes if known else None,
+            "hidden_copied_bytes": self.forecast.hidden_copied if known else None,
             "guessed_bytes": process.seen.guessed,
-            "pinned_elsewhere_bytes": self.forecast.pinned_elsewhere,
+            "pinned_elsewhere_bytes": self.forecast.pinned_elsewhere if known else None,
             "fork_event": process.fork_event,
             "triggers": [_trigger(cost) for cost in self.forecast.triggers],
-            "refusals": [refusal.to_json() for refusal in self.refusals],
+            "refusals": None
+            if self.refusals is None
+            else [refusal.to_json() for refusal in self.refusals],
             "advice": [advice.to_json() for advice in self.advice],
             "details": [_detail(fate) for fate in self.forecast.fates],
         }
+        if self.paste:
+            page = base_page(self.paste.vmas)
+            body["paste"] = {**self.paste.to_json(), "page_bytes": page}
+            body["pinned_bytes"] = None
+            for detail in body["details"]:
+                detail["pinned_bytes"] = None
         if self.here:
             body["compared"] = {
                 **_sums(self.subject, self.here),
@@ -164,11 +183,13 @@ def _sums(subject: Subject, forecast: Forecast) -> dict[str, Any]:
     return {
         "vmas": forecast.counts.to_json(),
         "page_table_bytes": forecast.page_table_bytes,
+        "least_page_table_bytes": forecast.least_bytes,
+        "most_page_table_bytes": forecast.most_bytes,
         "pinned_bytes": forecast.pinned_bytes,
         "copy_ns": subject.time_ns(forecast),
         "doubtful": {
             "vmas": len(doubtful),
-            "page_table_bytes": sum(fate.page_table_bytes for fate in doubtful),
+            "page_table_bytes": forecast.added(doubtful),
         },
     }
 

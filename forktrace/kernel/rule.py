@@ -64,6 +64,10 @@ SYMBOLS = (
 """What ``read_rule`` wants to have been looked up in kallsyms."""
 
 
+NEWEST = "7.3"
+"""The latest release of which the rule is known."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """Copy if a bit of ``bits`` is set in the VMA it is looked up in, or an anon_vma.

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from forktrace.explain.advice import Advice, only_guards
+from forktrace.explain.advice import Advice
 from forktrace.explain.predict import Fate, Forecast
 from forktrace.explain.report import Answer, Change, Ranked, Subject
 from forktrace.text import printable
+from forktrace.views import mappings, paste
 from forktrace.views.units import duration, size
 
-_DEAREST = 8
 _CHANGES = 12
-_GUARDED = 5
 
 
 def lines(answer: Answer, width: int = 79) -> list[str]:
@@ -24,14 +23,16 @@ def lines(answer: Answer, width: int = 79) -> list[str]:
         *_paragraph(verdict(answer), width),
         *_pinned(forecast, width),
         *_refusals(answer, width),
+        *_paste(answer, width),
         *_paragraph(_rule(answer.subject), width),
         *_paragraph(_time(answer.subject, forecast), width),
         *_compared(answer, width),
         "",
         *_triggers(forecast),
-        *_dearest(forecast, width),
-        *_guards(forecast, width),
-        *_buffers(forecast, width),
+        *mappings.dearest(forecast, width),
+        *mappings.left_out(forecast, width),
+        *mappings.guarded(forecast, width),
+        *mappings.buffers(forecast, width),
         *_advice(answer.advice, width),
         *_doubts(forecast, width),
     ]
@@ -43,16 +44,26 @@ def verdict(answer: Answer) -> str:
     process = forecast.process
     total = forecast.page_table_bytes
     where = f" on {subject.asked}" if subject.asked else ""
+    who = f"{printable(process.comm or '')} ({process.pid})"
+    if answer.paste:
+        who = f"the process of {answer.paste.name}"
+    copied = forecast.counts.copy
     said = (
-        f"A fork of {printable(process.comm)} ({process.pid}){where} would copy "
-        f"{forecast.counts.copy} of {len(forecast.fates)} VMAs and allocate "
-        f"{size(total)} of page tables"
+        f"A fork of {who}{where} would copy "
+        f"{_range(str(copied), str(copied + len(forecast.doubtful)))} of "
+        f"{_count(forecast.fates)} and allocate "
+        f"{_range(size(forecast.least_bytes), size(forecast.most_bytes))} of page "
+        "tables"
     )
     if total:
         first = forecast.triggers[0]
         share = 100 * first.page_table_bytes / total
         said += f", {share:.0f}% because of {first.trigger}"
     return f"{said}."
+
+
+def _range(least: str, most: str) -> str:
+    return least if least == most else f"{least} to {most}"
 
 
 def _pinned(forecast: Forecast, width: int) -> list[str]:
@@ -69,7 +80,7 @@ def _pinned(forecast: Forecast, width: int) -> list[str]:
 def _refusals(answer: Answer, width: int) -> list[str]:
     return [
         line
-        for each in answer.refusals
+        for each in answer.refusals or ()
         for line in _paragraph(
             f"It would fail now with {each.errno}: {each.reason}. {each.advice}", width
         )
@@ -87,8 +98,9 @@ def ranking_lines(ranked: Ranked) -> list[str]:
     said = [f"{head}  MOSTLY BY"]
     for row in rows:
         forecast = row.forecast
+        comm = printable(forecast.process.comm or "")
         line = (
-            f"{forecast.process.pid:>7} {printable(forecast.process.comm):<15.15} "
+            f"{forecast.process.pid:>7} {comm:<15.15} "
             f"{len(forecast.fates):>6} {forecast.counts.copy:>6} "
             f"{size(forecast.page_table_bytes):>9}"
         )
@@ -123,11 +135,14 @@ def _processes(count: int, more: str = "") -> str:
 
 
 def _rule(subject: Subject) -> str:
-    return f"Rule of {subject.release}: {subject.words()}."
+    newest = ", the newest known (--rule takes another)" if subject.newest else ""
+    return f"Rule of {subject.release}{newest}: {subject.words()}."
 
 
 def _time(subject: Subject, forecast: Forecast) -> str:
     time_ns = subject.time_ns(forecast)
+    if subject.kernel is None and time_ns is None:
+        return "Time: not known (--measured takes forktrace's metrics or JSON)."
     if time_ns is None or subject.measured is None:
         return (
             "Time: not known, nothing was measured on this host "
@@ -138,6 +153,13 @@ def _time(subject: Subject, forecast: Forecast) -> str:
         f"as measured by {subject.measured.source}"
         f"{', without the pinned pages' if forecast.pinned_bytes else ''}."
     )
+
+
+def _paste(answer: Answer, width: int) -> list[str]:
+    if answer.paste is None:
+        return []
+    said = paste.sentences(answer.paste, answer.forecast)
+    return [line for each in said for line in _paragraph(each, width)]
 
 
 def _compared(answer: Answer, width: int) -> list[str]:
@@ -157,7 +179,7 @@ def _compared(answer: Answer, width: int) -> list[str]:
         return said
     said += ["", f"  {'ADDRESS':>12}  {'SIZE':>8}  {'HERE':<19}  THERE"]
     said += [_change(change)[:width] for change in changes[:_CHANGES]]
-    return said + _more(len(changes) - _CHANGES)
+    return said + mappings.more(len(changes) - _CHANGES)
 
 
 def _gains(change: Change, *, back: bool = False) -> bool:
@@ -203,58 +225,6 @@ def _triggers(forecast: Forecast) -> list[str]:
     ]
 
 
-def _dearest(forecast: Forecast, width: int) -> list[str]:
-    """Return the mappings that cost most; those that cost nothing are left out."""
-    costly = [f for f in forecast.fates if f.copied and f.page_table_bytes]
-    costly.sort(key=lambda fate: (-fate.page_table_bytes, fate.vma.start))
-    if not costly:
-        return []
-    said = ["", f"  {'TABLES':>8}  {'SIZE':>8}  {'RSS':>8}  {'WHY':<11}  MAPPING"]
-    for fate in costly[:_DEAREST]:
-        row = (
-            f"  {size(fate.page_table_bytes):>8}  {size(fate.vma.size):>8}  "
-            f"{size(fate.vma.rss):>8}  {fate.trigger:<11}  "
-            f"{fate.vma.start:x} {fate.vma.perms} "
-        )
-        said.append(_named(row, fate, width))
-    rest = costly[_DEAREST:]
-    total = size(sum(fate.page_table_bytes for fate in rest))
-    return said + _more(len(rest), f", {total}")
-
-
-def _guards(forecast: Forecast, width: int) -> list[str]:
-    """Show what guard pages cost, where they alone make fork copy."""
-    guarded = [fate for fate in forecast.fates if only_guards(fate)]
-    if not guarded:
-        return []
-    guarded.sort(key=lambda fate: (-fate.page_table_bytes, fate.vma.start))
-    said = ["", f"  {'GUARDS':>8}  {'COPIED':>8}  {'SIZE':>8}  MAPPING COPIED FOR THEM"]
-    for fate in guarded[:_GUARDED]:
-        pages = "?" if fate.guard_pages is None else str(fate.guard_pages)
-        row = (
-            f"  {pages:>8}  {size(fate.page_table_bytes):>8}  "
-            f"{size(fate.vma.size):>8}  {fate.vma.start:x} {fate.vma.perms} "
-        )
-        said.append(_named(row, fate, width))
-    return said + _more(len(guarded) - _GUARDED)
-
-
-def _buffers(forecast: Forecast, width: int) -> list[str]:
-    """Show which mappings hold pages that are copied themselves."""
-    pinned = [fate for fate in forecast.fates if fate.pinned_bytes]
-    if not pinned:
-        return []
-    pinned.sort(key=lambda fate: (-fate.pinned_bytes, fate.vma.start))
-    said = ["", f"  {'PAGES':>8}  {'SIZE':>8}  MAPPING WITH PINNED PAGES"]
-    for fate in pinned[:_GUARDED]:
-        row = (
-            f"  {size(fate.pinned_bytes):>8}  {size(fate.vma.size):>8}  "
-            f"{fate.vma.start:x} {fate.vma.perms} "
-        )
-        said.append(_named(row, fate, width))
-    return said + _more(len(pinned) - _GUARDED)
-
-
 def _advice(advice: Sequence[Advice], width: int) -> list[str]:
     if not advice:
         return []
@@ -278,20 +248,27 @@ def _saving(advice: Advice) -> str:
 
 def _doubts(forecast: Forecast, width: int) -> list[str]:
     """Say what /proc cannot tell of this process."""
+    of_paste = forecast.process.pid is None
     said: list[str] = []
+    unknown = [fate for fate in forecast.doubtful if fate.doubt == "vm_flags"]
+    if unknown:
+        said.append(
+            f"Which flags {_count(unknown)} have (Linux prints VmFlags since 3.8): all "
+            f"of them copied would add {_added(forecast, unknown)}."
+        )
     anon = [fate for fate in forecast.doubtful if fate.doubt == "anon_vma"]
     if anon:
         said.append(
             "Whether a private VMA without anonymous pages has an anon_vma all the "
             "same (written once, or merged with one that was): "
-            f"here {len(anon)}, which would add up to {_bytes(anon)}."
+            f"here {len(anon)}, which would add {_added(forecast, anon)}."
         )
     uffd = [fate for fate in forecast.fates if fate.doubt == "event_fork"]
     if uffd:
-        added = _bytes(fate for fate in uffd if not fate.copied)
+        added = _added(forecast, [fate for fate in uffd if not fate.copied])
         said.append(
             f"Whether the userfaultfd of {_count(uffd)} reports forks (it is held "
-            f"elsewhere, or is one of several): if so, that adds up to {added}."
+            f"elsewhere, or is one of several): if so, that adds {added}."
         )
     if forecast.pinned_elsewhere:
         said.append(
@@ -304,7 +281,11 @@ def _doubts(forecast: Forecast, width: int) -> list[str]:
             f"{size(forecast.hidden_copied)} of the page tables stand empty (VmPTE "
             "counts them) and were taken to belong to private memory that was freed."
         )
-    if forecast.process.seen.guessed:
+    if of_paste:
+        said.append(
+            "Page tables that stand empty, and pages that are pinned: both add to it."
+        )
+    elif forecast.process.seen.guessed:
         said.append(
             f"{size(forecast.process.seen.guessed)} of addresses could not be looked "
             "into; their memory was taken to lie close together."
@@ -312,32 +293,16 @@ def _doubts(forecast: Forecast, width: int) -> list[str]:
     if not said:
         return []
     told = [line for each in said for line in _paragraph(f"- {each}", width, "  ")]
-    return ["", "What /proc cannot tell:", *told]
+    return ["", f"What {'smaps' if of_paste else '/proc'} cannot tell:", *told]
+
+
+def _added(forecast: Forecast, fates: Sequence[Fate]) -> str:
+    more = forecast.added(fates)
+    return f"up to {size(more)}" if more else "nothing"
 
 
 def _count(vmas: Sequence[object]) -> str:
     return f"{len(vmas)} VMA{'' if len(vmas) == 1 else 's'}"
-
-
-def _bytes(fates: Iterable[Fate]) -> str:
-    return size(sum(fate.page_table_bytes for fate in fates))
-
-
-def _more(count: int, what: str = "") -> list[str]:
-    return [f"  and {count} more{what}"] if count > 0 else []
-
-
-def _named(row: str, fate: Fate, width: int) -> str:
-    whole = row + _shortened(fate.vma.name, width - len(row))
-    return whole[:width].rstrip()
-
-
-def _shortened(name: str, room: int) -> str:
-    """Return a name that fits: the end of a path tells most."""
-    name = printable(name)
-    if len(name) <= room:
-        return name
-    return "..." + name[len(name) - room + 3 :] if room > 8 else ""
 
 
 def _paragraph(text: str, width: int, indent: str = "") -> list[str]:

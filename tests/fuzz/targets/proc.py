@@ -7,8 +7,10 @@ import json
 import os
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 from forktrace import procfs
+from forktrace.explain import pasted
 from forktrace.explain.advice import advise
 from forktrace.explain.predict import forecast
 from forktrace.explain.process import Process
@@ -21,11 +23,13 @@ from forktrace.recording.names import mapping_names
 from forktrace.stacks.callers import Callers
 from forktrace.stacks.perf_map import PerfMap
 from forktrace.views import explain as view
-from tests.fuzz.target import Target, scratch
+from tests.fuzz.target import Target, as_file, scratch
+from tests.unit.explain import samples
 from tests.unit.recording.samples import DETAILED
 
 _RULE = rule_of_release("7.3")
 _NAMES = FlagNames.of("7.3.4", {})
+_PASTED = Path(samples.__file__).parent / "smaps"
 _BETWEEN = b"\n----\n"
 # No process has more; where pagemap is closed, sets are built of what smaps says.
 _MOST_HELD = 1 << 40
@@ -100,6 +104,14 @@ def _explain(data: bytes) -> None:
     answer.to_json()
 
 
+def _pasted(data: bytes) -> None:
+    """Do what ``forktrace explain --smaps`` does with a file."""
+    found = pasted.answer(str(as_file("pasted", data)), None, None)
+    for line in view.lines(found, 79):
+        line.encode()
+    json.dumps(found.to_json()).encode()
+
+
 def _maps(data: bytes) -> None:
     (scratch() / "7").mkdir(exist_ok=True)
     (scratch() / "7/maps").write_bytes(data)
@@ -145,4 +157,12 @@ TARGETS = (
         lambda: [_BETWEEN.join((_SMAPS, _STATUS, _FDINFO, _PAGEMAP))],
     ),
     Target("maps", _maps, lambda: [_MAPS]),
+    Target(
+        "pasted",
+        _pasted,
+        lambda: [
+            _SMAPS,
+            *(path.read_bytes() for path in sorted(_PASTED.glob("*.txt"))),
+        ],
+    ),
 )

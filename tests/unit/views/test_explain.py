@@ -42,8 +42,8 @@ def text(said: list[str]) -> str:
 
 def test_the_verdict_comes_first() -> None:
     assert text(lines(answer())).startswith(
-        "A fork of demo (4711) would copy 2 of 4 VMAs and allocate 1.59 MiB of page "
-        "tables, 99% because of maybe_guard. Rule of 7.3.4: copy if dst has "
+        "A fork of demo (4711) would copy 2 to 3 of 4 VMAs and allocate 1.59 MiB of "
+        "page tables, 99% because of maybe_guard. Rule of 7.3.4: copy if dst has "
     )
 
 
@@ -71,10 +71,22 @@ def test_a_fork_that_would_fail_is_told_next() -> None:
     ) in said
 
 
+def test_what_is_not_copied_is_listed_with_the_reason() -> None:
+    kept = vma(700, "rd wr dc", leaves=8, anonymous=7 * LEAF)
+    pool = vma(0, "rd wr sh ms ht", leaves=9, shared=True, Shared_Hugetlb=9 * LEAF)
+    file = vma(600, name="/lib/other.so", Rss=MIB)
+    said = lines(answer(process(pool, file, kept)))
+    head = next(number for number, line in enumerate(said) if "NOT COPIED" in line)
+    rows = [line.split()[:6] for line in said[head + 1 : head + 4]]
+    assert rows[0][:5] == ["18", "MiB", "18", "MiB", "shared"]  # Rss has no hugetlb
+    assert rows[1][:5] == ["16", "MiB", "14", "MiB", "dontcopy"]
+    assert rows[2] == ["2", "MiB", "1", "MiB", "no", "anonymous"]
+
+
 def test_a_fork_that_costs_nothing_names_no_cause() -> None:
     said = lines(answer(process(vma(flags="rd sh ms", shared=True))))
     assert text(said).startswith(
-        "A fork of demo (4711) would copy 0 of 1 VMAs and allocate 0 B of page tables."
+        "A fork of demo (4711) would copy 0 of 1 VMA and allocate 0 B of page tables."
     )
     assert "What to do" not in text(said)
 
@@ -138,7 +150,10 @@ def compared() -> Answer:
 
 def test_another_rule_is_held_against_this_one() -> None:
     said = lines(compared())
-    assert text(said).startswith("A fork of demo (4711) on 6.1 would copy 1 of 4 VMAs")
+    assert text(said).startswith(
+        "A fork of demo (4711) on 6.1 would copy 1 to 2 of 4 VMAs and allocate 24 KiB "
+        "to 32 KiB of page tables"
+    )
     assert (
         "Here, on 7.3.4, 2 VMAs and 1.59 MiB. 6.1 would copy 0 VMAs not copied here, "
         "and leave out 1 copied here."
