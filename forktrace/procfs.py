@@ -223,6 +223,12 @@ def require_host_pid_namespace() -> None:
         )
 
 
+def count_vmas(pid: int | str = "self") -> int:
+    """Return how many mappings a process has; raises ForktraceError as read_smaps."""
+    with _opened(pid, "maps") as file:
+        return sum(1 for _ in file)
+
+
 def vm_pte_bytes(pid: int | str = "self") -> int:
     """Return the bytes of page tables of a process: VmPTE, all levels but the top one.
 

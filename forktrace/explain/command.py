@@ -12,7 +12,7 @@ from forktrace.explain import pasted
 from forktrace.explain.advice import advise
 from forktrace.explain.predict import forecast
 from forktrace.explain.process import Process
-from forktrace.explain.processes import Candidate, rank
+from forktrace.explain.processes import Candidate, rank, usual_price
 from forktrace.explain.refusals import refusals
 from forktrace.explain.report import Answer, Ranked, Subject
 from forktrace.kernel.btf import Btf
@@ -65,7 +65,9 @@ def report(
         return Candidate(forecast(process, asked, names, rule), mine)
 
     if pid is None:
-        ranked = Ranked(subject, rank(look, limit))
+        measure = subject.measured
+        price = measure.estimate_ns if measure else usual_price
+        ranked = Ranked(subject, rank(look, limit, price=price))
         _print(ranked.to_json() if as_json else view.ranking_lines(ranked))
         return 0
     found = look(Process.read(pid))

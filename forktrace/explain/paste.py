@@ -68,7 +68,9 @@ class Paste:
     @property
     def name(self) -> str:
         """What to call it."""
-        return "the pasted text" if self.source == "-" else printable(self.source)
+        if self.source == "-":
+            return "the pasted text"
+        return printable(self.source.rpartition("/")[2])
 
     @property
     def without_flags(self) -> int:
@@ -115,6 +117,8 @@ def read(source: str) -> Paste:
 def _opened(source: str) -> Iterator[BinaryIO]:
     try:
         if source == "-":
+            if sys.stdin is None:
+                raise ForktraceError("Standard input is closed.", "Name a file.")
             yield sys.stdin.buffer
         else:
             with open(source, "rb") as file:

@@ -153,7 +153,15 @@ class Ranked:
         return {
             **self.subject.to_json(),
             "processes": [self._process(each) for each in self.ranking.dearest],
-            "not_permitted": self.ranking.unread,
+            "not_permitted": len(self.ranking.closed),
+            "not_permitted_at_most": [
+                {
+                    "pid": status.pid,
+                    "comm": status.comm,
+                    "own_page_table_bytes": status.page_table_bytes,
+                }
+                for status in self.ranking.closed
+            ],
             "not_looked_at": self.ranking.unseen,
             "not_looked_at_at_most_bytes": self.ranking.at_most,
         }

@@ -14,6 +14,7 @@ from forktrace.views import mappings, paste
 from forktrace.views.units import duration, size
 
 _CHANGES = 12
+_CLOSED = 5
 
 
 def lines(answer: Answer, width: int = 79) -> list[str]:
@@ -122,10 +123,18 @@ def _rest(ranked: Ranked) -> list[str]:
             f"{_processes(ranking.unseen, 'more ')} not examined: a fork of {whose} "
             f"allocates at most {size(ranking.at_most)}."
         )
-    if ranking.unread:
+    if ranking.closed:
         root = ": run as root" if os.geteuid() else ""
-        unread = _processes(ranking.unread)
-        said.append(f"{unread} not readable (permission denied){root}.")
+        closed = _processes(len(ranking.closed))
+        most = ", ".join(
+            f"{printable(each.comm)} ({each.pid}) {size(each.page_table_bytes or 0)}"
+            for each in ranking.closed[:_CLOSED]
+        )
+        said.append(
+            f"{closed} not readable (permission denied){root}. A fork of one "
+            f"allocates at most the page tables that it has itself (VmPTE): {most}"
+            f"{', and so on' if len(ranking.closed) > _CLOSED else ''}."
+        )
     return [line for each in said for line in _paragraph(each, 79)]
 
 

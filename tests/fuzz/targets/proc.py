@@ -162,7 +162,7 @@ TARGETS = (
         _pasted,
         lambda: [
             _SMAPS,
-            *(path.read_bytes() for path in sorted(_PASTED.glob("*.txt"))),
+            *(path.read_bytes()[:8000] for path in sorted(_PASTED.glob("*.txt"))),
         ],
     ),
 )

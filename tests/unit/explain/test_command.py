@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from forktrace.errors import ForktraceError, UsageError
 from forktrace.explain.command import report
+from forktrace.explain.processes import usual_price
 from forktrace.kinds import EveryKind
 from tests.patience import PATIENCE
 from tests.unit.explain.forced import fork_cost, needs_ptrace
@@ -93,7 +96,10 @@ def test_a_person_gets_the_answer_first_in_80_columns(
 
 def test_all_processes(capsys: Capture, sleeper: int) -> None:
     found = answer(capsys, all_processes=True, limit=100_000)
-    costs = [each["page_table_bytes"] for each in found["processes"]]
+    costs = [
+        usual_price(each["vmas"]["copy"], each["page_table_bytes"])
+        for each in found["processes"]
+    ]
     assert costs == sorted(costs, reverse=True)
     assert sleeper in [each["pid"] for each in found["processes"]]
     assert found["not_looked_at"] == 0
@@ -211,6 +217,18 @@ def test_without_root_ones_own_processes_can_be_explained() -> None:
             assert _as_nobody(lambda: report(process.pid) == 0)
         finally:
             process.kill()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become someone else")
+def test_without_root_the_ranking_says_what_others_cost_at_most() -> None:
+    def holds() -> bool:
+        told = io.StringIO()
+        with redirect_stdout(told):
+            report(all_processes=True)
+        said = " ".join(told.getvalue().split())
+        return "(permission denied): run as root. A fork of one allocates" in said
+
+    assert _as_nobody(holds)
 
 
 def _as_nobody(holds: Callable[[], bool]) -> bool:

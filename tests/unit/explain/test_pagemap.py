@@ -120,6 +120,8 @@ def test_without_pagemap_the_sizes_must_do() -> None:
     seen = pagemap.look(0, [mapping])
     assert len(seen.tables.leaves) == 3
     assert seen.guessed == mapping.size
+    (apart,) = seen.others
+    assert len(apart.leaves) == 8
 
 
 def test_reserved_terabytes_are_not_read_word_by_word() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +19,13 @@ from forktrace.errors import ForktraceError, UsageError
 from forktrace.explain import paste, pasted
 from forktrace.explain.command import report
 from forktrace.explain.paste import Paste
+from forktrace.explain.predict import forecast
+from forktrace.explain.process import Process
 from forktrace.explain.report import Answer
+from forktrace.kernel.flags import FlagNames
+from forktrace.kernel.rule import NEWEST, rule_of_release
 from forktrace.views.explain import lines
+from tests.patience import PATIENCE
 
 FOLDER = Path(__file__).parent / "smaps"
 FILES = sorted(FOLDER.glob("*.txt"))
@@ -69,6 +76,12 @@ def test_real_ones_are_explained_word_for_word(
     if "FORKTRACE_WRITE" in os.environ:
         expected.write_text(told)
     assert told == expected.read_text()
+
+
+def test_the_examples_show_what_is_said() -> None:
+    examples = (Path(__file__).parents[3] / "packaging/doc/EXAMPLES.md").read_text()
+    told = (FOLDER / "jvm_thp_cut.expected").read_text().splitlines()
+    assert "\n".join(f"    {line}".rstrip() for line in told) in examples
 
 
 def test_each_file_is_accounted_for() -> None:
@@ -220,6 +233,51 @@ def test_standard_input(
     told = " ".join(capsys.readouterr().out.split())
     assert told.startswith("A fork of the process of the pasted text on 6.1 would copy")
     assert "Rule of 6.1: copy if" in told
+
+
+def test_standard_input_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(ForktraceError, match="Standard input is closed"):
+        paste.read("-")
+
+
+def test_what_was_measured_on_its_host_becomes_an_estimate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cost = {"vmas": 10, "copy_ns": 10_000, "page_table_bytes": 0}
+    (tmp_path / "forks.json").write_text(json.dumps({"triggers": [cost]}))
+    (tmp_path / "smaps").write_text(WHOLE)
+    where = str(tmp_path / "smaps")
+    assert report(smaps=where, measured=str(tmp_path / "forks.json"), as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["copy_ns"] == 2000
+
+
+def test_nothing_of_proc_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "smaps").write_text(WHOLE)
+    hide = 'mount -t tmpfs none /proc && exec "$@"'
+    command = [sys.executable, "-m", "forktrace", "explain", "--smaps"]
+    made = subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", hide, "sh", *command, str(tmp_path / "smaps")],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    if made.returncode == 1 and "forktrace" not in made.stderr:
+        pytest.skip(f"no mount namespace of its own: {made.stderr}")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert made.stdout.startswith("A fork of the process of ")
+
+
+def test_the_same_process_is_within_what_its_smaps_tells() -> None:
+    own = Process.read(os.getpid())
+    rule, names = rule_of_release(NEWEST), FlagNames.of(NEWEST, {})
+    seen = forecast(replace(own, page_table_bytes=None), rule, names, NEWEST)
+    told = pasted.answer("/proc/self/smaps", None, None).forecast
+    # Between the two, and for the second, this process may have grown a little.
+    slack = 64 << 10
+    assert told.least_bytes - slack <= seen.page_table_bytes
+    assert seen.page_table_bytes <= told.most_bytes + slack
 
 
 def test_the_newest_rule_answers_and_says_so(tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from forktrace import procfs
 from forktrace.explain.guards import Guards
-from forktrace.explain.pagetables import LEAF, PAGE
+from forktrace.explain.pagetables import LEAF, PAGE, PageTables
 from forktrace.explain.predict import Fate, forecast, has_anon_vma
 from forktrace.explain.process import Process
 from forktrace.kernel.rule import rule_of_release
@@ -16,7 +17,7 @@ from forktrace.kernel.running import RunningKernel
 from forktrace.kinds import KINDS, EveryKind
 from forktrace.procfs import SmapsVma
 from tests.unit.explain.forced import forked, needs_ptrace
-from tests.unit.explain.samples import MIB, NAMES, process, vma
+from tests.unit.explain.samples import BASE, MIB, NAMES, process, vma
 
 RULE = rule_of_release("7.3")
 
@@ -27,6 +28,19 @@ def fate(mapping: SmapsVma, fork_event: bool | None = None) -> Fate:
 
 def told(found: Fate) -> tuple[str, str | None, str]:
     return found.decision, found.trigger, found.doubt
+
+
+def test_the_cost_is_a_range_where_it_is_not_known() -> None:
+    seen = process(vma(0, anonymous=MIB, leaves=4), vma(9, name="/a"), leaves=[0, 9])
+    made = forecast(seen, RULE, NAMES)
+    assert (made.least_bytes, made.most_bytes) == (3 * PAGE, 4 * PAGE)
+    tables = PageTables.of(range(BASE // LEAF, BASE // LEAF + 4))
+    apart = replace(seen.seen, others=(tables,))
+    unsure = forecast(replace(seen, seen=apart, page_table_bytes=None), RULE, NAMES)
+    assert (unsure.least_bytes, unsure.most_bytes) == (3 * PAGE, 6 * PAGE)
+    # No fork allocates more than the process has itself.
+    own = forecast(replace(seen, seen=apart, page_table_bytes=5 * PAGE), RULE, NAMES)
+    assert own.most_bytes == 5 * PAGE
 
 
 def test_anonymous_pages_prove_an_anon_vma() -> None:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from forktrace.explain.pagetables import LEAF, PAGE
 from forktrace.explain.predict import forecast
 from forktrace.explain.process import Process
-from forktrace.explain.processes import Candidate, rank
+from forktrace.explain.processes import Candidate, rank, usual_price
 from forktrace.kernel.rule import rule_of_release
 from tests.unit.explain.samples import NAMES
 
@@ -56,10 +56,24 @@ def test_the_dearest_come_first_and_none_left_out_is_dearer() -> None:
     assert len(costs) == 2
     assert costs == sorted(costs, reverse=True)
     assert costs[0] >= 3000 * PAGE
-    assert found.at_most <= costs[-1]
+    last = found.dearest[-1].forecast
+    assert found.at_most <= usual_price(last.counts.copy, costs[-1])
     ours = [c.forecast.process.pid for c in found.dearest]
     assert [pid for pid in ours if pid in pids] in ([pids[1], pids[2]], [pids[1]], [])
     assert found.unseen > 0
+
+
+def test_many_vmas_outweigh_some_page_tables() -> None:
+    def price(vmas: int, page_table_bytes: int) -> int:
+        return page_table_bytes + (1 << 20) * vmas
+
+    found = rank(look, limit=10_000, price=price).dearest
+    prices = [
+        price(each.forecast.counts.copy, each.forecast.page_table_bytes)
+        for each in found
+    ]
+    assert prices == sorted(prices, reverse=True)
+    assert usual_price(100_000, 0) > usual_price(0, 16 << 20)
 
 
 def test_it_ends_when_the_time_is_up_and_says_how_many_it_left() -> None:

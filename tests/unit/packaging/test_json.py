@@ -14,6 +14,7 @@ import pytest
 
 from forktrace.activity import Activity
 from forktrace.diagnosis import Diagnosis
+from forktrace.explain import pasted
 from forktrace.explain.refusals import Refusal
 from forktrace.kernel.host import check_host
 from forktrace.kernel.running import RunningKernel
@@ -44,6 +45,7 @@ CSV = {
     **{name: heads for name, (heads, _) in tables.SUMS.items() if name != "cgroups"},
 }
 DOCUMENT = Path(__file__).parents[3] / "packaging/doc/JSON.md"
+PASTED = Path(__file__).parents[1] / "explain/smaps/jvm_thp_cut.txt"
 Record = Mapping[str, Any]
 
 SHAPES = {
@@ -122,6 +124,7 @@ def objects(
     refusal = Refusal("EAGAIN", "so", "do")
     answer = replace(test_explain.compared(), refusals=(refusal,)).to_json()
     ranked = test_explain.ranked().to_json()
+    smaps = pasted.answer(str(PASTED), None, None).to_json()
     kernel = RunningKernel.read(None)
     selftest = test_judge.report(test_judge.found()).to_json()
     return [
@@ -140,6 +143,8 @@ def objects(
         ("Comparison", printed(capsys, both, tmp_path / "r", tmp_path / "r")),
         ("Report group", study["processes"][0]),
         ("Explain", answer),
+        ("Explain", smaps),
+        ("Paste", smaps["paste"]),
         ("Advice", answer["advice"][0]),
         ("Forecast", answer["details"][0]),
         ("Explain all", ranked),

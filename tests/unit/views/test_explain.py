@@ -14,6 +14,7 @@ from forktrace.explain.processes import Candidate, Ranking
 from forktrace.explain.refusals import Refusal
 from forktrace.explain.report import Answer, Ranked, Subject
 from forktrace.kernel.rule import rule_of_release
+from forktrace.procfs import Status
 from forktrace.views.explain import lines, ranking_lines
 from tests.unit.explain.samples import MIB, NAMES, process, vma
 
@@ -163,20 +164,26 @@ def test_another_rule_is_held_against_this_one() -> None:
     assert max(map(len, said)) <= 79
 
 
-def ranked(**left: int) -> Ranked:
+def ranked(closed: tuple[Status, ...] = (), unseen: int = 0, most: int = 0) -> Ranked:
     made = forecast(DEMO, RULE, NAMES)
-    numbers = {"unread": 0, "unseen": 0, "at_most": 0, **left}
     subject = Subject("7.3.4", "7.3", RULE, NAMES, Measured(1000, 1, "file"))
-    return Ranked(subject, Ranking((Candidate(made, made),), **numbers))
+    return Ranked(subject, Ranking((Candidate(made, made),), closed, unseen, most))
+
+
+CLOSED = (Status(1, "init", 12 << 10), Status(9, "sshd", 8 << 10))
 
 
 def test_the_ranking_has_a_line_a_process_and_says_who_is_missing() -> None:
-    said = ranking_lines(ranked(unread=2, unseen=7, at_most=8192))
+    said = ranking_lines(ranked(CLOSED, unseen=7, most=8192))
     assert " ".join(said[1].split()) == (
         "4711 demo 4 2 1.59 MiB 1.59 MiB 1.66 ms maybe_guard"
     )
     assert "7 more processes were not examined: a fork of any of them" in text(said)
     assert "allocates at most 8 KiB." in text(said)
     assert "2 processes were not readable (permission denied)" in text(said)
+    assert (
+        "A fork of one allocates at most the page tables that it has itself (VmPTE): "
+        "init (1) 12 KiB, sshd (9) 8 KiB."
+    ) in text(said)
     assert max(map(len, said)) <= 79
     assert "process" not in text(ranking_lines(ranked()))
