@@ -23,6 +23,7 @@ from forktrace.vforks import Vfork
 from forktrace.views import lines
 from forktrace.views.colour import print_lines
 from forktrace.views.cow import cow_lines
+from forktrace.views.units import counted
 from forktrace.workload import Workload
 
 _POLL_MS = 200
@@ -154,7 +155,7 @@ class _Shown:
     def summary(self, totals: Totals) -> list[str]:
         wanted, shown = self._wanted, self.sums
         chosen = wanted.pids or wanted.comms or wanted.cgroups or wanted.follow
-        said = [f"{shown.forks} forks shown.", *lines.summary(totals)]
+        said = [f"{counted(shown.forks, 'fork')} shown.", *lines.summary(totals)]
         if chosen or self._bounds.min_duration_ns:
             said = lines.summary_of_some("shown", shown, totals)
         if wanted.cow:

@@ -8,7 +8,7 @@ from forktrace.cow import Cow, CowCost, CowMapping
 from forktrace.report.names import ANONYMOUS, NOT_KNOWN
 from forktrace.report.study import Study
 from forktrace.text import named, printable
-from forktrace.views.units import counted, duration, size
+from forktrace.views.units import counted, duration, fitting, size
 
 _ROWS = 15
 _MAPPINGS = 5
@@ -33,7 +33,7 @@ def cow_lines(cow: Cow) -> list[str]:
 
 
 def _mappings(cow: Cow) -> Iterator[str]:
-    """Say which mappings cost most: by the parent's writes, then by the child's."""
+    """Say which mappings cost most, and who wrote to them."""
     for each in cow.mappings[:_MAPPINGS]:
         name = NOT_KNOWN if each.name is None else printable(each.name) or ANONYMOUS
         yield f"        {each.start:#x} {name}: {_both(each)}"
@@ -42,8 +42,15 @@ def _mappings(cow: Cow) -> Iterator[str]:
 
 
 def _both(each: CowMapping) -> str:
-    parents = f"{size(each.parents_bytes)} in {duration(each.parents_ns)}"
-    return f"{parents}, {size(each.child_bytes)} in {duration(each.child_ns)}"
+    sides = (
+        ("parent", each.parents_bytes, each.parents_ns),
+        ("child", each.child_bytes, each.child_ns),
+    )
+    return ", ".join(
+        f"{size(copied)} in {duration(took)} by the {who}"
+        for who, copied, took in sides
+        if copied
+    )
 
 
 def cow_words(cost: CowCost) -> str:
@@ -59,7 +66,7 @@ def cow_words(cost: CowCost) -> str:
     return said
 
 
-def lines(study: Study) -> list[str]:
+def lines(study: Study, width: int) -> list[str]:
     """Return two tables; nothing where it was not recorded."""
     if not study.cow:
         return []
@@ -71,7 +78,7 @@ def lines(study: Study) -> list[str]:
         "",
         "Copied on write, by mapping:",
         _row("COMM", MAPPING_HEADS, _WIDTHS[1:5]) + "  MAPPING",
-        *_shares(study),
+        *_shares(study, width),
     ]
 
 
@@ -99,13 +106,13 @@ def _groups(study: Study) -> Iterator[str]:
         yield f"{len(study.cow) - _ROWS:,} more are in --json."
 
 
-def _shares(study: Study) -> Iterator[str]:
+def _shares(study: Study, width: int) -> Iterator[str]:
     for share in study.cow_mappings[:_ROWS]:
         cells = (
             *(size(share.parents_bytes), duration(share.parents_ns)),
             *(size(share.child_bytes), duration(share.child_ns)),
         )
         row = _row(named(share.comm), cells, _WIDTHS[1:5])
-        yield f"{row}  {printable(share.mapping)}"
+        yield f"{row}  {fitting(printable(share.mapping), width - len(row) - 2)}"
     if len(study.cow_mappings) > _ROWS:
         yield f"{len(study.cow_mappings) - _ROWS:,} more are in --json."

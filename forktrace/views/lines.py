@@ -178,7 +178,7 @@ def summary_of_some(what: str, some: Sums, totals: Totals) -> list[str]:
         none = f"No fork was {what}: none of the {every} on the host matched."
         return [none, *summary(totals)]
     return [
-        f"{some.forks} forks {what} ({some.failed} failed): they took "
+        f"{counted(some.forks, 'fork')} {what} ({some.failed} failed) took "
         f"{duration(some.duration_ns)}, of which {duration(some.copy_ns)} in "
         f"copy_page_range, for {size(some.page_table_bytes)} of page tables"
         f"{_and_pages(some.pinned_bytes)}.",
@@ -191,7 +191,7 @@ def summary(totals: Totals) -> list[str]:
     """Return what all forks did, trigger by trigger, and what was lost."""
     forks = totals.forks["ok"] + totals.forks["failed"]
     lines = [
-        f"{forks} forks ({failed(totals)}) took "
+        f"{counted(forks, 'fork')} ({failed(totals)}) took "
         f"{duration(totals.fork_duration.sum_ns)}, of which "
         f"{duration(totals.copy_duration.sum_ns)} in copy_page_range. VMAs: "
         f"{counts_words(totals.vmas)}.",

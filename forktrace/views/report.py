@@ -23,7 +23,7 @@ from forktrace.views.lines import (
     with_pages,
     without_cpu,
 )
-from forktrace.views.units import duration, size
+from forktrace.views.units import duration, fitting, size
 from forktrace.views.verdict import verdict
 
 _ROWS = 15
@@ -60,7 +60,7 @@ def lines(study: Study, width: int = 79, limit: int | None = None) -> list[str]:
         *_execs(study),
         *_failures(study, rows),
         *_vforks(study, width),
-        *cow.lines(study),
+        *cow.lines(study, width),
         *callers.tree(study, width),
         *_costliest(study, width, limit or _MAPPINGS),
     ]
@@ -337,11 +337,6 @@ def permissions(vma: Vma) -> str:
     letters = (("read", "r"), ("write", "w"), ("exec", "x"))
     allowed = "".join(letter if name in vma.flags else "-" for name, letter in letters)
     return allowed + ("s" if "shared" in vma.flags else "p")
-
-
-def fitting(name: str, room: int) -> str:
-    """Return a name that fits: the end of a path tells most."""
-    return name if len(name) <= room else f"...{name[len(name) - room + 3 :]}"
 
 
 def group_label(group: Group) -> str:

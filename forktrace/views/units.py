@@ -36,3 +36,8 @@ def _digits(value: float) -> str:
     # As rounded: 9.996 has one digit less behind the point than 9.99.
     places = 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:,.{places}f}"
+
+
+def fitting(name: str, room: int) -> str:
+    """Return a name that fits: the end of a path tells most."""
+    return name if len(name) <= room else f"...{name[len(name) - room + 3 :]}"

@@ -24,8 +24,10 @@ def test_a_child_is_told_in_lines() -> None:
         "        by the parent 4.82 MiB in 19 ms (1,234 faults), 2 huge pages split in "
         "3 ms",
         "        by the child  48 KiB in 210 µs (12 faults)",
-        "        0x7f0000000000 [anonymous]: 4.69 MiB in 21 ms, 8 KiB in 30 µs",
-        "        0x560000000000 [heap]: 136 KiB in 1 ms, 40 KiB in 180 µs",
+        "        0x7f0000000000 [anonymous]: 4.69 MiB in 21 ms by the parent, 8 KiB in "
+        "30 µs by the child",
+        "        0x560000000000 [heap]: 136 KiB in 1 ms by the parent, 40 KiB in "
+        "180 µs by the child",
     ]
 
 
@@ -40,7 +42,7 @@ def test_a_parent_that_ended_first_is_not_known() -> None:
 def test_a_report_adds_up_by_process(tmp_path: Path) -> None:
     other = replace(COW, comm="a\x1bb", parents=None, teardown_ns=MS)
     study = read(write(tmp_path / "r", [fork(1)], execs=[COW, COW, other]))
-    assert [line.split() for line in lines(study)[2:5]] == [
+    assert [line.split() for line in lines(study, 79)[2:5]] == [
         ["COMM", "CHILDREN", "PARENT", "IN", "CHILD", "IN", "SPLITS", "FREED", "IN"],
         [
             *("redis-server", "2", "9.64", "MiB", "38", "ms", "96", "KiB"),
@@ -51,14 +53,14 @@ def test_a_report_adds_up_by_process(tmp_path: Path) -> None:
             *("210", "µs", "0", "1", "ms"),
         ],
     ]
-    assert max(map(len, lines(study))) <= 79
+    assert max(map(len, lines(study, 79))) <= 79
     assert study.cow[1].parents_unknown == 1
 
 
 def test_a_report_adds_up_by_mapping(tmp_path: Path) -> None:
     gone = replace(COW, mappings=(replace(COW.mappings[0], name=None),))
     study = read(write(tmp_path / "r", [fork(1)], execs=[COW, COW, gone]))
-    assert lines(study)[-6:] == [
+    assert lines(study, 79)[-6:] == [
         "Copied on write, by mapping:",
         "COMM               PARENT      IN     CHILD      IN  MAPPING",
         "redis-server     9.38 MiB   42 ms    16 KiB   60 µs  [anonymous]",
@@ -81,4 +83,4 @@ def test_a_mapping_has_the_name_of_what_holds_its_address(tmp_path: Path) -> Non
 
 
 def test_without_any_there_is_no_table(tmp_path: Path) -> None:
-    assert lines(read(write(tmp_path / "r", [fork(1)]))) == []
+    assert lines(read(write(tmp_path / "r", [fork(1)])), 79) == []

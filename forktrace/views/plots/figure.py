@@ -17,8 +17,7 @@ import plotly.graph_objects as go
 
 from forktrace.text import named
 from forktrace.views import palette
-from forktrace.views.report import fitting
-from forktrace.views.units import duration
+from forktrace.views.units import duration, fitting
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 

@@ -15,8 +15,8 @@ from forktrace.report.study import Group, Share, Study
 from forktrace.text import printable
 from forktrace.views import palette
 from forktrace.views.plots.figure import Paths, Plot, new_figure, shown
-from forktrace.views.report import fitting, group_label
-from forktrace.views.units import duration
+from forktrace.views.report import group_label
+from forktrace.views.units import duration, fitting
 
 _PROCESSES = 12
 _MAPPINGS = 8

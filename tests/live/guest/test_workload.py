@@ -63,7 +63,7 @@ def test_how_the_command_ended_is_told_and_no_failure_of_ours() -> None:
     assert [each.get("type", each.get("comm")) for each in objects] == ["sh", "end"]
     assert "\nsaid\n" in done.stderr
     assert "sh ended with status 7." in done.stderr
-    assert "1 forks shown (0 failed)" in done.stderr
+    assert "1 fork shown (0 failed)" in done.stderr
 
 
 def test_ctrl_c_goes_to_both(tmp_path: Path) -> None:
