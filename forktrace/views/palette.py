@@ -14,13 +14,13 @@ TRIGGERS: Mapping[str, str] = {
 }
 """Of single flags: in plots, in tables and on the dashboards."""
 # Of flags that come together, and of flags that are newer than this.
-_COMBINED = ("#5f7d1f", "#b0597c", "#4a6fb0", "#a9692b", "#3c8f96")
+_COMBINED = ("#688922", "#b66586", "#5e7fbb", "#b36f2e", "#3c8f96")
 PROCESSES = (
     "#2b9fc4",
     "#c75b52",
     "#86923a",
     "#a2689f",
-    "#8c6d5a",
+    "#9a7863",
     "#4f8a68",
     "#7486d8",
 )
