@@ -13,6 +13,7 @@ from typing import Any, Literal
 from forktrace.explain.guards import NAME as MAYBE_GUARD
 from forktrace.explain.guards import is_anonymous
 from forktrace.explain.predict import Fate, Forecast
+from forktrace.explain.words import NO_EVENT_FORK, UNGUARD
 from forktrace.views.units import size
 
 Action = Literal["unguard", "no_event_fork", "dontfork", "huge_pages", "posix_spawn"]
@@ -110,8 +111,7 @@ def _unguard(forecast: Forecast) -> Iterator[Advice]:
             forecast,
             standing,
             "unguard",
-            "Take the guard pages out of file and shared mappings: put a PROT_NONE "
-            "mapping there instead of MADV_GUARD_INSTALL, and map the rest anew",
+            UNGUARD,
             f"{who} fork copy the page tables of the whole "
             f"{size(dearest.vma.size)} of {_name(dearest)}.",
         )
@@ -139,7 +139,7 @@ def _no_event_fork(forecast: Forecast) -> Iterator[Advice]:
             forecast,
             kept,
             "no_event_fork",
-            "Open the userfaultfd without UFFD_FEATURE_EVENT_FORK",
+            NO_EVENT_FORK,
             "The child then loses the userfaultfd, and with it the need for a copy.",
             "if the child's faults need not be seen",
         )

@@ -7,6 +7,7 @@ from collections import Counter
 from forktrace.report.study import Study
 from forktrace.text import named, printable
 from forktrace.views import parts
+from forktrace.views.advice import advice
 from forktrace.views.units import counted, duration, size
 
 _ALL = 0.995  # it would be told as 100%
@@ -23,7 +24,9 @@ def verdict(study: Study) -> str:
         return f"In {seconds}, no fork was recorded."
     forks, took = counted(study.forks, "fork"), duration(study.durations.sum)
     said = f"In {seconds}, {forks} took {took} in all{_spent(study)}."
-    return " ".join([said, *_pinned(study), *_failed(study), *_discarded(study)])
+    pinned, discarded = _pinned(study), _discarded(study)
+    more = [] if pinned or discarded else advice(study)
+    return " ".join([said, *pinned, *_failed(study), *discarded, *more])
 
 
 def _spent(study: Study) -> str:

@@ -38,7 +38,8 @@ def of(folder: Path, forks: Iterable[Fork], execs: Iterable[Exec] = ()) -> Study
 def test_the_verdict_says_how_much_and_why(study: Study) -> None:
     assert verdict(study) == (
         "In 60 s, 9 forks took 46 ms in all; 90% of it copying page tables, because "
-        "of anon_vma (78% of it in sh)."
+        "of anon_vma (78% of it in sh). Run forktrace explain PID to see what can be "
+        "done in sh."
     )
 
 
@@ -73,7 +74,7 @@ def test_the_verdict_names_the_dearest_cause_and_its_part(tmp_path: Path) -> Non
     ]
     assert verdict(of(tmp_path, forks)).endswith(
         "; 90% of it copying page tables, 49% of that because of pfnmap (67% of it in "
-        "a)."
+        "a). Run forktrace explain PID to see what can be done in a."
     )
 
 
