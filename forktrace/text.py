@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+# A container's are 64 digits, a pod's a UUID, in which systemd writes _ for -.
+_ID = re.compile(r"([0-9a-f][0-9a-f_-]{11})[0-9a-f_-]{20,48}([0-9a-f]{4})(?![0-9a-f])")
+
 
 def decode_comm(raw: bytes) -> str:
     """Return a ``task->comm`` as text: up to the first NUL, at most 15 bytes of it.
@@ -36,3 +41,8 @@ def printable(text: str) -> str:
 def named(name: str) -> str:
     """Return a name to be shown, also when it is empty."""
     return printable(name) or '""'
+
+
+def shortened(name: str) -> str:
+    """Return a cgroup's name without the middle of the ids of containers and pods."""
+    return _ID.sub(r"\1…\2", name)

@@ -10,7 +10,7 @@ from forktrace.report.study import Dear
 from forktrace.text import named, printable
 from forktrace.views import parts
 from forktrace.views import report as text
-from forktrace.views.html.tables import table, trigger_label
+from forktrace.views.html.tables import cgroup_label, table, trigger_label
 from forktrace.views.lines import in_thread, with_pages
 from forktrace.views.units import duration, size
 
@@ -41,7 +41,7 @@ def costly_fork(dear: Dear) -> str:
         f"<b>{duration(fork.duration_ns)}</b> {escape(named(fork.comm))}"
         f"[{fork.pid}] <span>at {clock}; "
         f"{duration(fork.copy_ns)} copying {counts.copy} of {counts.every} VMAs, "
-        f"{size(fork.page_table_bytes)}; {escape(printable(fork.cgroup))}"
+        f"{size(fork.page_table_bytes)}; {cgroup_label(printable(fork.cgroup))}"
         f"{with_pages(fork)}{escape(in_thread(fork))}{_times(fork)}</span>"
     )
     copied = text.copied_vmas(dear)

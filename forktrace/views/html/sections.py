@@ -32,6 +32,10 @@ _PARTS = (
     "What the time of forks was spent on: setting the child up, waiting for the "
     "parent's mmap_lock, duplicating VMAs, copying their page tables, and finishing."
 )
+_DRAWN_BY = (
+    "A plot is drawn here by JavaScript, in Chrome 80, Edge 80, Firefox 113, Safari "
+    "16.4, or later."
+)
 _FAILED = "A fork that fails may cost as much as one that works."
 
 
@@ -44,15 +48,16 @@ def sections(study: Study, limit: int | None = None) -> str:
     parts = [_timeline(study)]
     lengths = _section(
         "How long forks took",
-        "From the call to its return. Dotted: half, 90% and 99% of the forks took "
-        "no longer than that.",
-        '<div class="plot" id="lengths"></div>',
+        "From the call to its return. Dotted: p50, p90 and p99, which half, 90% "
+        "and 99% of the forks did not exceed.",
+        _plot("lengths"),
     )
     if study.copies.sum:
         why = _section(
             "Why page tables were copied",
-            f"Time spent copying, by what made the kernel copy.{_hatched(study)}",
-            '<div class="plot" id="triggers"></div>',
+            "Time spent copying (inside copy_page_range), by what made the kernel "
+            f"copy.{_hatched(study)}",
+            _plot("triggers"),
         )
         parts.append(f'<div class="pair">\n{why}{lengths}</div>\n')
         parts.append(
@@ -60,7 +65,7 @@ def sections(study: Study, limit: int | None = None) -> str:
                 "Whose page tables, and in which mapping",
                 "From left to right: all copying, the process, the trigger, the "
                 f"mapping. {_by_mapping(study)} Click to look closer.",
-                '<div class="plot tall" id="icicle"></div>',
+                _plot("icicle", "plot tall"),
             )
         )
         parts.append(_section("Triggers", _WHAT_TRIGGERS, trigger_table(study, rows)))
@@ -104,7 +109,7 @@ def _timeline(study: Study) -> str:
         _choice(
             "Coloured by", "by", {"process": "process", "trigger": "trigger"}, first
         )
-        + '<div class="plot tall" id="timeline"></div>',
+        + _plot("timeline", "plot tall"),
     )
 
 
@@ -117,8 +122,13 @@ def _callers(study: Study) -> str:
         "From top to bottom: the process, its outermost function, what that called, "
         f"down to the system call. Click to look closer. {missing}",
         _choice("As wide as its", "width", weights, "time")
-        + '<div class="plot tall" id="callers"></div>',
+        + _plot("callers", "plot tall"),
     )
+
+
+def _plot(name: str, kind: str = "plot") -> str:
+    """Return the place of a plot; draw.js puts the plot where the words are."""
+    return f'<div class="{kind}" id="{name}"><p class="caption">{_DRAWN_BY}</p></div>'
 
 
 def _choice(words: str, name: str, values: Mapping[str, str], first: str) -> str:

@@ -36,9 +36,16 @@ def _tiles(study: Study) -> list[tuple[str, str]]:
     seconds = max(study.span_ns / 1e9, 1e-9)
     whole = study.durations
     tiles = [
-        (f"{study.forks:,}", f"forks, {study.forks / seconds:.3g} a second"),
-        (duration(whole.quantile(0.5)), "half of them took no longer"),
-        (duration(whole.quantile(0.99)), "99% of them took no longer"),
+        (
+            f"{study.forks:,}",
+            f"{_forks(study.forks)}, {_rate(study.forks / seconds)} a second",
+        )
+    ]
+    if not study.forks:
+        return tiles
+    tiles += [
+        (duration(whole.quantile(0.5)), "p50"),
+        (duration(whole.quantile(0.99)), "p99"),
         (duration(whole.highest), "the longest"),
         (size(study.page_table_bytes), "of page tables copied"),
     ]
@@ -49,5 +56,14 @@ def _tiles(study: Study) -> list[tuple[str, str]]:
     if share >= 0.005:
         tiles.append((f"{share:.0%}", "of copying thrown away by exec"))
     if study.failed:
-        tiles.append((f"{study.failed:,}", "forks failed"))
+        tiles.append((f"{study.failed:,}", f"{_forks(study.failed)} failed"))
     return tiles
+
+
+def _forks(count: int) -> str:
+    return "fork" if count == 1 else "forks"
+
+
+def _rate(value: float) -> str:
+    """Return three digits, and thousands in full."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

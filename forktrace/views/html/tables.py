@@ -8,7 +8,7 @@ from html import escape
 from forktrace.bits import ANON_VMA
 from forktrace.model import TriggerCost
 from forktrace.report.study import Group, Study
-from forktrace.text import printable
+from forktrace.text import printable, shortened
 from forktrace.views import palette, vforks
 from forktrace.views import report as text
 from forktrace.views.lines import in_thread
@@ -49,10 +49,10 @@ def trigger_table(study: Study, rows: int = ROWS) -> str:
 def group_table(what: str, groups: Sequence[Group], rows: int = ROWS) -> str:
     """Return what each process, or each cgroup, cost."""
     heads = (
-        (what, "name"),
+        (what, "mapping" if what == "cgroup" else "name"),
         ("forks", "number"),
         ("time in fork", "number"),
-        ("99% within", "number"),
+        ("p99", "number"),
         ("longest", "number"),
         ("time copying", "number"),
         ("share", "number"),
@@ -66,7 +66,7 @@ def group_table(what: str, groups: Sequence[Group], rows: int = ROWS) -> str:
         waste = group.exec_discards
         first = next(iter(group.triggers), "")
         return [
-            escape(text.group_label(group)),
+            cgroup_label(text.group_label(group)),
             f"{group.forks:,}",
             duration(group.durations.sum),
             duration(group.durations.quantile(0.99)),
@@ -96,7 +96,7 @@ def group_table(what: str, groups: Sequence[Group], rows: int = ROWS) -> str:
 def part_table(study: Study) -> str:
     """Return what the time of forks was spent on, in the order in which it comes."""
     whole = max(sum(study.parts.values()), 1)
-    heads = (("part", "name"), ("time", "number"), ("share", "number"))
+    heads = (("part", ""), ("time", "number"), ("share", "number"))
     return table(
         heads,
         (
@@ -109,14 +109,15 @@ def part_table(study: Study) -> str:
 def failure_table(study: Study, rows: int = ROWS) -> str:
     """Return who called forks that failed, and why they did."""
     heads = (
-        *(("errno", "name"), ("process", ""), ("cgroup", "mapping")),
+        *(("errno", "name"), ("process", "name"), ("cgroup", "mapping")),
         *(("forks", "number"), ("time", "number")),
     )
     return table(
         heads,
         (
             [
-                *map(escape, map(printable, (each.errno, each.comm, each.cgroup))),
+                *(escape(printable(name)) for name in (each.errno, each.comm)),
+                cgroup_label(printable(each.cgroup)),
                 *(f"{each.forks:,}", duration(each.duration_ns)),
             ]
             for each in study.failures[:rows]
@@ -127,7 +128,12 @@ def failure_table(study: Study, rows: int = ROWS) -> str:
 def vfork_table(study: Study) -> str:
     """Return the calls of vfork that held their callers longest."""
     heads = (
-        *(("held for", "number"), ("at (UTC)", ""), ("process", ""), ("child", "")),
+        *(
+            ("held for", "number"),
+            ("at (UTC)", "name"),
+            ("process", "name"),
+            ("child", ""),
+        ),
         *(("until", ""), ("cgroup", "mapping")),
     )
     return table(
@@ -139,7 +145,7 @@ def vfork_table(study: Study) -> str:
                 escape(f"{printable(each.comm)}[{each.pid}]{in_thread(each)}"),
                 str(each.child_pid),
                 each.ended,
-                escape(printable(each.cgroup)),
+                cgroup_label(printable(each.cgroup)),
             ]
             for each in study.longest_vforks
         ),
@@ -158,7 +164,18 @@ def table(heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> st
         + "</tr>"
         for row in rows
     )
-    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
+    return (
+        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def cgroup_label(name: str) -> str:
+    """Return a name with the ids of containers shortened, and whole in its tooltip."""
+    short = shortened(name)
+    if short == name:
+        return escape(name)
+    return f'<span title="{escape(name)}">{escape(short)}</span>'
 
 
 def trigger_label(name: str) -> str:

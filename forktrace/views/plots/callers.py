@@ -9,7 +9,7 @@ from forktrace.report.study import Study
 from forktrace.views.callers import caller_name
 from forktrace.views.plots.figure import Plot, shown
 from forktrace.views.plots.icicle import Layer, Tree, icicle
-from forktrace.views.units import duration, size
+from forktrace.views.units import counted, duration, size
 
 _LEVELS = 24
 _LEAST_SHARE = 500
@@ -38,7 +38,7 @@ def _tree(
         value = weight(caller)
         if value * _LEAST_SHARE < whole or not value:
             continue
-        told = f"{words(value)}, {caller.forks:,} forks"
-        node = tree.add_told(parent, shown(caller_name(caller)), value, None, told)
+        label, note = shown(caller_name(caller)), f", {counted(caller.forks, 'fork')}"
+        node = tree.add_told(parent, label, value, None, words(value), note)
         waiting += [(node, below) for below in caller.ranked()]
     return tree

@@ -24,28 +24,56 @@ _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 Paths = dict[str, Any]
 """What a theme changes, by its path in a figure's layout or in a trace."""
 
+# On a telephone: a finger on a plot scrolls the page, and axes tell their units.
+_NARROW: Paths = {
+    "dragmode": False,
+    "font.size": 11,
+    "legend.font.size": 11,
+    "margin.l": 8,
+    "margin.r": 8,
+    "yaxis.title.text": "",
+}
+
 
 @dataclass(frozen=True)
 class Plot:
     """A figure, and what each theme changes in it, by path.
 
-    ``traces`` has what changes in a trace, by its number and then by theme.
+    ``traces`` has what changes in a trace, by its number and then by theme;
+    ``narrow`` and ``narrow_traces`` what changes where there is little room.
     """
 
     figure: go.Figure
     traces: Mapping[int, Mapping[str, Paths]] = field(default_factory=dict)
+    narrow: Paths = field(default_factory=dict)
+    narrow_traces: Mapping[int, Paths] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return what draw.js takes."""
         drawn = json.loads(self.figure.to_json())
         themes = {
             name: {
-                "layout": _layout(theme),
+                "layout": {
+                    **_layout(theme),
+                    # Lines pass behind labels.
+                    **{
+                        f"annotations.{number}.bgcolor": theme.area
+                        for number in range(len(self.figure.layout.annotations))
+                    },
+                },
                 "data": {number: paths[name] for number, paths in self.traces.items()},
             }
             for name, theme in palette.THEMES.items()
         }
-        return {"data": drawn["data"], "layout": drawn["layout"], "themes": themes}
+        return {
+            "data": drawn["data"],
+            "layout": drawn["layout"],
+            "themes": themes,
+            "narrow": {
+                "layout": {**_NARROW, **self.narrow},
+                "data": self.narrow_traces,
+            },
+        }
 
 
 def shown(name: str, room: int = 60) -> str:
@@ -72,6 +100,8 @@ def new_figure(traces: Iterable[Any], **layout: Any) -> go.Figure:
 def length_axis(values: Sequence[float], title: str) -> dict[str, Any]:
     """Return an axis of logarithms of nanoseconds, with units at its ticks."""
     low, high = min(values, default=3.0), max(values, default=9.0)
+    # At least a decade, or a few forks that are alike would have no scale.
+    low, high = low - _missing(low, high), high + _missing(low, high)
     powers = range(math.floor(low), math.ceil(high) + 1)
     ticks = [(p + math.log10(step), step * 10**p) for p in powers for step in (1, 3)]
     if len(powers) > 4:
@@ -85,6 +115,10 @@ def length_axis(values: Sequence[float], title: str) -> dict[str, Any]:
         "zeroline": False,
         "showgrid": True,
     }
+
+
+def _missing(low: float, high: float) -> float:
+    return max(0, 1 - (high - low)) / 2
 
 
 def log_ns(value: float) -> float:

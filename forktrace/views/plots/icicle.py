@@ -16,10 +16,11 @@ from forktrace.text import printable
 from forktrace.views import palette
 from forktrace.views.plots.figure import Paths, Plot, new_figure, shown
 from forktrace.views.report import group_label
-from forktrace.views.units import duration, fitting
+from forktrace.views.units import counted, duration, fitting
 
 _PROCESSES = 12
 _MAPPINGS = 8
+_NARROW_COLUMNS = 3
 
 
 def icicle_plot(study: Study) -> Plot:
@@ -35,7 +36,7 @@ def icicle_plot(study: Study) -> Plot:
     rest = study.processes[_PROCESSES:]
     if copied := sum(group.copy_ns for group in rest):
         names = sum(group.names for group in rest)
-        tree.add(root, f"{names:,} more names", copied, None)
+        tree.add(root, counted(names, "more name"), copied, None)
     return icicle([Layer(tree, "h", 4)])
 
 
@@ -48,6 +49,7 @@ class Tree:
     parents: list[str] = field(default_factory=list)
     values: list[int] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     # None: a neutral colour, which depends on the theme.
     colours: list[str | None] = field(default_factory=list)
 
@@ -55,10 +57,16 @@ class Tree:
         self, parent: str, label: str, value: int, colour: str | None, note: str = ""
     ) -> str:
         """Add a node, a time with a note to it, and return its id."""
-        return self.add_told(parent, label, value, colour, duration(value) + note)
+        return self.add_told(parent, label, value, colour, duration(value), note)
 
     def add_told(
-        self, parent: str, label: str, value: int, colour: str | None, told: str
+        self,
+        parent: str,
+        label: str,
+        value: int,
+        colour: str | None,
+        told: str,
+        note: str = "",
     ) -> str:
         """Add a node that tells its value in other words."""
         made = str(len(self.ids))
@@ -67,6 +75,7 @@ class Tree:
         self.parents.append(parent)
         self.values.append(value)
         self.told.append(told)
+        self.notes.append(note)
         self.colours.append(colour)
         return made
 
@@ -91,13 +100,14 @@ def icicle(layers: Sequence[Layer]) -> Plot:
             labels=tree.labels,
             parents=tree.parents,
             values=tree.values,
-            customdata=tree.told,
+            text=tree.told,
+            customdata=tree.notes,
             branchvalues="total",
             sort=False,
             tiling={"orientation": orientation, "pad": 2},
             leaf={"opacity": 1},
-            texttemplate="%{label}<br>%{customdata}",
-            hovertemplate="%{label}<br>%{customdata}, %{percentRoot:.1%} of all"
+            texttemplate="%{label}<br>%{text}%{customdata}",
+            hovertemplate="%{label}<br>%{text}%{customdata}, %{percentRoot:.1%} of all"
             "<extra></extra>",
             pathbar={"visible": False},
             maxdepth=depth,
@@ -110,7 +120,21 @@ def icicle(layers: Sequence[Layer]) -> Plot:
         # What cannot be read is better left out.
         uniformtext={"minsize": 10, "mode": "hide"},
     )
-    return Plot(figure, {at: _colours(layer.tree) for at, layer in enumerate(layers)})
+    return Plot(
+        figure,
+        {at: _colours(layer.tree) for at, layer in enumerate(layers)},
+        # Fewer columns beside each other, or no name would fit.
+        {"uniformtext.minsize": 9},
+        {
+            at: {
+                "maxdepth": min(layer.depth, _NARROW_COLUMNS)
+                if layer.orientation == "h"
+                else layer.depth,
+                "texttemplate": "%{label}<br>%{text}",
+            }
+            for at, layer in enumerate(layers)
+        },
+    )
 
 
 def _colours(tree: Tree) -> dict[str, Paths]:
@@ -133,7 +157,7 @@ def _add_process(
     group: Group,
     shares: Mapping[tuple[str, str], Sequence[Share]],
 ) -> None:
-    count = f", {group.forks:,} forks"
+    count = f", {counted(group.forks, 'fork')}"
     process = tree.add(
         root, html.escape(group_label(group)), group.copy_ns, None, count
     )
@@ -163,7 +187,7 @@ def _add_mappings(
             tree.add(trigger, mapping_label(share.mapping), part, colour)
     if len(shares) > _MAPPINGS and left > 0:
         count = len(shares) - _MAPPINGS
-        tree.add(trigger, f"{count} more mappings", left, colour)
+        tree.add(trigger, counted(count, "more mapping"), left, colour)
 
 
 def mapping_label(name: str) -> str:

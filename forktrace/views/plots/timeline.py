@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import plotly.graph_objects as go
@@ -51,16 +52,33 @@ def timeline_plot(study: Study) -> Plot:
         traces.append(points)
     figure = new_figure(
         traces,
-        xaxis={
-            "title": {"text": "seconds since the recording began"},
-            "zeroline": False,
-            "rangemode": "tozero",
-        },
+        xaxis=_clock_axis(study),
         yaxis=length_axis(heights, "length of the fork"),
         hovermode="closest",
         showlegend=True,
     )
-    return Plot(figure, themed)
+    # What the shades count can be had by pointing at them.
+    narrow: dict[int, Paths] = {} if study.all_drawn else {0: {"showscale": False}}
+    return Plot(figure, themed, {"xaxis.nticks": 4}, narrow)
+
+
+def _clock_axis(study: Study) -> dict[str, Any]:
+    """Return an axis of all the time that was recorded."""
+    last = max((point.since_ns for point in study.points), default=0)
+    span = max(study.span_ns, last, 10**9)
+    return {
+        "type": "date",
+        "title": {"text": "time (UTC)"},
+        "range": [_clock(study, -span // 50), _clock(study, span + span // 50)],
+        "tickangle": 0,
+        "nticks": 8,
+    }
+
+
+def _clock(study: Study, since_ns: int) -> str:
+    """Return a time as plotly takes it for what it is, in whatever zone it is read."""
+    micro = (study.header.time_ns + since_ns) // 1000
+    return str(datetime(1970, 1, 1) + timedelta(microseconds=micro))
 
 
 def _by_trigger(study: Study) -> list[Any]:
@@ -71,6 +89,7 @@ def _by_trigger(study: Study) -> list[Any]:
     order = sorted(groups, key=lambda name: -len(groups[name]))
     return [
         _points(
+            study,
             "trigger",
             shown(name) if name else "nothing copied",
             palette.of_trigger(name),
@@ -87,20 +106,26 @@ def _by_process(study: Study) -> list[Any]:
     for point in study.points:
         groups[point.comm if point.comm in colours else None].append(point)
     others = groups.pop(None, [])
-    drawn = [_points("process", "others", palette.NO_TRIGGER, others)] if others else []
+    drawn = (
+        [_points(study, "process", "others", palette.NO_TRIGGER, others)]
+        if others
+        else []
+    )
     return drawn + [
-        _points("process", shown(name), colour, groups[name])
+        _points(study, "process", shown(name), colour, groups[name])
         for name, colour in colours.items()
         if name in groups
     ]
 
 
-def _points(by: str, name: str, colour: str, points: Sequence[Point]) -> Any:
+def _points(
+    study: Study, by: str, name: str, colour: str, points: Sequence[Point]
+) -> Any:
     return go.Scatter(
         name=name,
         meta=by,
         mode="markers",
-        x=[round(point.since_ns / 1e9, 6) for point in points],
+        x=[_clock(study, point.since_ns) for point in points],
         y=[round(log_ns(point.duration_ns), 4) for point in points],
         customdata=[
             [
@@ -111,7 +136,7 @@ def _points(by: str, name: str, colour: str, points: Sequence[Point]) -> Any:
             ]
             for point in points
         ],
-        hovertemplate="%{customdata[0]} at %{x:.3f} s<br>%{customdata[1]}, of it "
+        hovertemplate="%{customdata[0]} at %{x|%H:%M:%S.%L}<br>%{customdata[1]}, of it "
         "%{customdata[2]} copying<br>%{customdata[3]}<extra></extra>",
         marker={
             "color": colour,
@@ -140,15 +165,15 @@ def _heat(study: Study) -> tuple[Any, list[float]]:
     powers = range(math.ceil(math.log10(most)) + 1)
     edges = [row / ROWS_A_DECADE for row in range(lowest, highest + 2)]
     heat = go.Heatmap(
-        x0=step / 2e9,
-        dx=step / 1e9,
+        x0=_clock(study, step // 2),
+        dx=step / 1e6,
         y0=(lowest + 0.5) / ROWS_A_DECADE,
         dy=1 / ROWS_A_DECADE,
         z=counts,
         zmin=0,
         zmax=max(log_ns(most), 0.3),
         customdata=told,
-        hovertemplate="%{customdata} forks<br>at %{x:.2f} s<extra></extra>",
+        hovertemplate="forks: %{customdata:,}<br>at %{x|%H:%M:%S.%L}<extra></extra>",
         name="all forks",
         colorbar={
             "title": {"text": "forks"},

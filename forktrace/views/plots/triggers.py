@@ -8,7 +8,7 @@ from forktrace.bits import ANON_VMA
 from forktrace.report.study import Study
 from forktrace.views import palette
 from forktrace.views.plots.figure import Plot, new_figure, shown
-from forktrace.views.units import duration, size
+from forktrace.views.units import counted, duration, size
 
 _TRIGGERS = 12
 
@@ -19,7 +19,7 @@ def trigger_plot(study: Study) -> Plot:
     whole = max(study.copies.sum, 1)
     both = [cost.anon_vma and cost.trigger != ANON_VMA for cost in costs]
     labels = [
-        shown(cost.trigger) + (" (and anon_vma)" if also else "")
+        shown(cost.trigger, 32) + ("<br>(and anon_vma)" if also else "")
         for cost, also in zip(costs, both)
     ]
     bars = go.Bar(
@@ -32,10 +32,14 @@ def trigger_plot(study: Study) -> Plot:
         textposition="outside",
         cliponaxis=False,
         customdata=[
-            [f"{cost.vmas:,}", size(cost.page_table_bytes), duration(cost.copy_ns)]
+            [
+                counted(cost.vmas, "VMA"),
+                size(cost.page_table_bytes),
+                duration(cost.copy_ns),
+            ]
             for cost in costs
         ],
-        hovertemplate="%{y}: %{customdata[2]}<br>%{customdata[0]} VMAs, "
+        hovertemplate="%{y}: %{customdata[2]}<br>%{customdata[0]}, "
         "%{customdata[1]} of page tables<extra></extra>",
         marker={
             "color": [palette.of_trigger(cost.trigger) for cost in costs],
@@ -45,14 +49,17 @@ def trigger_plot(study: Study) -> Plot:
     dearest = max((cost.copy_ns for cost in costs), default=1) / 1e9
     figure = new_figure(
         [bars],
-        xaxis={
-            "title": {"text": "seconds inside copy_page_range"},
-            "range": [0, dearest * 1.6],
-            "zeroline": False,
+        # Each bar tells its length.
+        xaxis={"range": [0, dearest * 1.6], "visible": False},
+        yaxis={
+            # Without the type, a name such as 2024 would be taken for a number.
+            "type": "category",
+            # From the top; a bar alone would be as high as the plot.
+            "range": [max(len(costs), 4) - 0.5, -0.5],
+            "automargin": True,
+            "showgrid": False,
         },
-        # Without the type, a name such as 2024 would be taken for a number.
-        yaxis={"type": "category", "autorange": "reversed", "automargin": True},
         bargap=0.35,
         showlegend=False,
     )
-    return Plot(figure)
+    return Plot(figure, narrow={"xaxis.range": [0, dearest * 2.4]})

@@ -35,5 +35,5 @@ class Parts(HTMLParser):
 
     @property
     def plots(self) -> dict[str, Any]:
-        drawn: dict[str, Any] = json.loads(self.scripts[1])
+        drawn: dict[str, Any] = json.loads(self.scripts[1]) if self.scripts else {}
         return drawn

@@ -15,4 +15,8 @@ def test_the_dearest_comes_first(study: Study) -> None:
 def test_hatched_is_what_anon_vma_would_have_copied_too(study: Study) -> None:
     (bars,) = trigger_plot(study).to_json()["data"]
     hatched = dict(zip(bars["y"], bars["marker"]["pattern"]["shape"]))
-    assert hatched == {"anon_vma": "", "maybe_guard": "", "uffd_wp (and anon_vma)": "/"}
+    assert hatched == {
+        "anon_vma": "",
+        "maybe_guard": "",
+        "uffd_wp<br>(and anon_vma)": "/",
+    }
