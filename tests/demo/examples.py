@@ -67,6 +67,10 @@ def main() -> None:
             stop_tracing()
         with while_forking(redis, "trace", "--stacks", "--comm", "redis-server"):
             stop_tracing()
+        with while_forking(
+            redis, "trace", "--cow", "--comm", "redis-server", "--count", "1"
+        ):
+            redis.overwrite(KEYS // 2, "x" * VALUE_BYTES)
         with while_forking(redis, "top", "--plain", "--interval", "4", "--count", "1"):
             pass
         with while_forking(
