@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-Library = Literal["bcc", "libbpf", "libdw"]
+Library = Literal["bcc", "libbpf", "libdw", "plotly"]
 
 _OS_RELEASE = Path("/etc/os-release")
 
@@ -47,6 +47,12 @@ _NAMES: dict[Library, dict[str, str]] = {
         "arch": "libelf",
         "alpine": "elfutils",
         "nixos": "elfutils",
+    },
+    "plotly": {
+        "debian": "python3-plotly",
+        "fedora": "python3-plotly",
+        "arch": "python-plotly",
+        "nixos": "python3Packages.plotly",
     },
 }
 

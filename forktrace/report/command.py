@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import signal
@@ -10,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from forktrace.errors import ForktraceError, UsageError
+from forktrace.errors import ForktraceError, Unsupported, UsageError
 from forktrace.model import SCHEMA
+from forktrace.packages import install
 from forktrace.recording.progress import ProgressLine
 from forktrace.recording.reader import STANDARD, Recording, end_of, spoken
 from forktrace.report.aggregate import Aggregator
@@ -41,6 +43,7 @@ def report(
 ) -> int:
     """Print the report, or write it as HTML; return the exit status."""
     if html:
+        _check_plotly()
         _check_page(html)
     study = read(path, options)
     say_missing(path, study.ended == CUT_OFF, study)
@@ -141,6 +144,12 @@ def _outlive_ctrl_c() -> None:
 
 def _width() -> int:
     return max(80, min(110, shutil.get_terminal_size((80, 24)).columns)) - 1
+
+
+def _check_plotly() -> None:
+    """Raise Unsupported where plotly is not: Debian's package only recommends it."""
+    if importlib.util.find_spec("plotly") is None:
+        raise Unsupported("plotly is missing (it draws the plots)", install("plotly"))
 
 
 def _check_page(path: Path) -> None:

@@ -39,3 +39,11 @@ def test_where_it_is_unknown_every_name_is_told(tmp_path: Path, text: str) -> No
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     assert "python3-bpfcc (debian), python3-bcc (fedora)" in install("bcc", path)
     assert "libdw1 (debian)" in install("libdw", tmp_path / "none")
+
+
+def test_what_a_distribution_is_not_known_to_have_is_told_as_others_call_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "os-release"
+    path.write_text("ID=alpine\n")
+    assert install("plotly", path).startswith("Install its package: python3-plotly")

@@ -173,6 +173,18 @@ def test_a_page_takes_the_place_of_a_page_and_of_nothing_else(
         assert report(recording, "--html", tmp_path / "page.html").returncode == 0
 
 
+def test_without_plotly_there_is_a_report_and_no_page(
+    report: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    recording, page = write(tmp_path / "r"), tmp_path / "page.html"
+    answer = report(recording, "--html", page)
+    assert answer.returncode == 3
+    assert "plotly is missing" in answer.stderr
+    assert not page.exists()
+    assert report(recording).returncode == 0
+
+
 def test_a_page_that_cannot_be_written_leaves_the_one_before(
     report: Command, tmp_path: Path
 ) -> None:
