@@ -8,7 +8,7 @@ FUZZ_SECONDS := 60
 # Of the decisions for each compiler one in so many in make test: two minutes at most.
 COMPILERS_SHARE := 60
 
-.PHONY: run test check live test-matrix bench faults soak stack pictures fuzz fuzz-short compilers compilers-short fleet setup format clean help
+.PHONY: run test check live test-matrix bench faults soak stack pictures fuzz fuzz-short compilers compilers-short fleet deb setup format clean help
 
 run: .venv/ready-run  ## trace this host, or a real Debian kernel in a throw-away virtual machine
 	@$(PYTHON) -m tests.demo
@@ -63,13 +63,16 @@ compilers-short: .venv/ready-test  ## of them one in so many, always the same on
 fleet: .venv/ready-test  ## what many hosts cost a Prometheus: measured, and extrapolated
 	@$(PYTHON) -m tests.fleet
 
+deb: .venv/ready-deb  ## Debian packages, for Debian 13 and for Debian 12, in dist/
+	@packaging/deb.sh
+
 format: .venv/ready-test  ## put the code in its one form
 	@$(PYTHON) -m ruff format $(CODE)
 	@$(PYTHON) -m ruff check --fix $(CODE)
 
 setup: .venv/ready-test  ## only set up what the others do
 
-.venv/ready-run .venv/ready-test .venv/ready-pictures: pyproject.toml packaging/setup.sh
+.venv/ready-run .venv/ready-test .venv/ready-pictures .venv/ready-deb: pyproject.toml packaging/setup.sh
 	@packaging/setup.sh $(@:.venv/ready-%=%)
 
 clean:  ## remove what the targets above made; downloads too

@@ -1,11 +1,11 @@
 #!/bin/sh
 # Make a checkout ready: Debian packages, a virtual environment.
 #
-#     packaging/setup.sh run|test|pictures
+#     packaging/setup.sh run|test|pictures|deb
 #
 # run: what forktrace needs, and the virtual machine that it runs in where the host cannot
 # be traced. test: what tests, measurements and the stack need as well. pictures: what
-# `make pictures` needs beyond that.
+# `make pictures` needs beyond that. deb: what builds the Debian packages, and no more.
 #
 # Installs what is missing and nothing else; no service is started. The interpreter is
 # the system's, because python3-bpfcc belongs to it.
@@ -26,11 +26,16 @@ quietly() {
     }
 }
 
-purpose=${1:?run, test or pictures}
+purpose=${1:?run, test, pictures or deb}
 packages="python3 python3-venv python3-bpfcc
     qemu-system-x86 busybox-static cpio kmod xz-utils zstd redis-server"
 extras=""
-if [ "$purpose" != run ]; then
+proves=""
+case $purpose in test | pictures) proves=yes ;; esac
+if [ "$purpose" = deb ]; then
+    packages="python3 python3-venv debhelper dh-python lintian
+        python3-click python3-shellingham python3-typing-extensions"
+elif [ "$proves" ]; then
     packages="$packages prometheus bpftrace chromium curl openssl tmux man-db
         postgresql nginx python3-numpy qemu-system-arm buildah mmdebstrap crun podman"
     extras="[dev]"
@@ -42,7 +47,7 @@ installed() {
 
 # The decoder is tried on what compilers make: on those of these that this Debian has.
 compilers() {
-    [ "$purpose" != run ] || return 0
+    [ "$proves" ] || return 0
     known=""
     for package in gcc-11 gcc-12 clang-14 clang-19; do
         apt-cache show "$package" >/dev/null 2>&1 || continue
@@ -56,12 +61,14 @@ missing=""
 for package in $packages; do
     installed "$package" || missing="$missing $package"
 done
-[ -x /usr/lib/qemu/virtiofsd ] || [ -x /usr/libexec/virtiofsd ] ||
-    missing="$missing virtiofsd"
-# Its package has another name in each Debian.
-ls /usr/lib/*/libdw.so.1 >/dev/null 2>&1 || missing="$missing libdw1"
+if [ "$purpose" != deb ]; then
+    # Its package has another name in each Debian.
+    ls /usr/lib/*/libdw.so.1 >/dev/null 2>&1 || missing="$missing libdw1"
+    [ -x /usr/lib/qemu/virtiofsd ] || [ -x /usr/libexec/virtiofsd ] ||
+        missing="$missing virtiofsd"
+fi
 # Any Java, any C compiler and any npm will do.
-if [ "$purpose" != run ]; then
+if [ "$proves" ]; then
     command -v java >/dev/null || missing=" default-jre-headless$missing"
     command -v cc >/dev/null || missing=" gcc libc6-dev$missing"
 fi
