@@ -33,7 +33,7 @@ extras=""
 proves=""
 case $purpose in test | pictures) proves=yes ;; esac
 if [ "$purpose" = deb ]; then
-    packages="python3 python3-venv debhelper dh-python lintian
+    packages="python3 python3-venv build-essential debhelper dh-python lintian
         python3-click python3-shellingham python3-typing-extensions"
 elif [ "$proves" ]; then
     packages="$packages prometheus bpftrace chromium curl openssl tmux man-db

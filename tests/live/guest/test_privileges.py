@@ -252,6 +252,19 @@ def test_the_units_watchdog_is_fed_and_restarts_what_stands_still(
     wait_until(lambda: scraped() is not None)
 
 
+@not_below("/tmp", "/var/tmp", "/home", "/root")
+@pytest.mark.thorough
+@pytest.mark.skipif(not SYSTEMD.exists(), reason="systemd is not installed")
+def test_the_unit_takes_options_from_a_file_as_debians_package_has_it() -> None:
+    options = Path("/run/forktrace.default")
+    options.write_text(f'ARGS="--web.listen-address 127.0.0.1:{PORT + 1}"\n')
+    here = HERE.replace(" run\n", f" run $ARGS\nEnvironmentFile={options}\n")
+    with started("forktrace.service", here):
+        wait_until(lambda: ERRORS.exists() and "Metrics" in ERRORS.read_text())
+        assert scrape(PORT + 1)
+        assert scraped() is None
+
+
 def cmdline(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
 
