@@ -8,7 +8,7 @@ FUZZ_SECONDS := 60
 # Of the decisions for each compiler one in so many in make test: two minutes at most.
 COMPILERS_SHARE := 60
 
-.PHONY: run test check live test-matrix bench faults soak stack pictures fuzz fuzz-short compilers compilers-short fleet deb setup format clean help
+.PHONY: run test check live test-matrix bench faults soak stack pictures fuzz fuzz-short compilers compilers-short fleet deb deb-try setup format clean help
 
 run: .venv/ready-run  ## trace this host, or a real Debian kernel in a throw-away virtual machine
 	@$(PYTHON) -m tests.demo
@@ -65,6 +65,9 @@ fleet: .venv/ready-test  ## what many hosts cost a Prometheus: measured, and ext
 
 deb: .venv/ready-deb  ## Debian packages, for Debian 13 and for Debian 12, in dist/
 	@packaging/deb.sh
+
+deb-try: .venv/ready-test deb  ## install, upgrade and purge them in fresh roots of both releases
+	@tests/packages/try.sh
 
 format: .venv/ready-test  ## put the code in its one form
 	@$(PYTHON) -m ruff format $(CODE)
