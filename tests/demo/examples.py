@@ -35,8 +35,11 @@ def show(command: str, *, root: bool = True) -> None:
 
 
 @contextmanager
-def while_forking(redis: Redis, *arguments: str) -> Iterator[None]:
-    """Let Redis save while a command traces; print what that says at its end."""
+def while_forking(redis: Redis, *arguments: str, wait: bool = True) -> Iterator[None]:
+    """Let Redis save while a command traces; print what that says at its end.
+
+    Without ``wait`` its child is still at it when this is entered.
+    """
     with subprocess.Popen(
         [FORKTRACE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -44,7 +47,10 @@ def while_forking(redis: Redis, *arguments: str) -> Iterator[None]:
         while process.stderr.readline().startswith(b"forktrace: still "):
             pass
         try:
-            redis.save()
+            if wait:
+                redis.save()
+            else:
+                redis.begin_to_save()
             yield
             out, err = process.communicate(timeout=PATIENCE)
         finally:
@@ -57,7 +63,12 @@ def main() -> None:
     """Start both, and let every command look."""
     folder = Path(tempfile.mkdtemp(dir="/run"))
     os.chdir(folder)
-    with Redis(folder) as redis, subprocess.Popen(["/bin/sh", "-c", SHELL]) as shell:
+    # A save takes half a second, in which memory can be written to.
+    options = ("--rdb-key-save-delay", "500")
+    with (
+        Redis(folder, options=options) as redis,
+        subprocess.Popen(["/bin/sh", "-c", SHELL]) as shell,
+    ):
         redis.fill(KEYS, VALUE_BYTES)
         show("doctor")
         with while_forking(redis, "trace", "--count", "6"):
@@ -68,7 +79,8 @@ def main() -> None:
         with while_forking(redis, "trace", "--stacks", "--comm", "redis-server"):
             stop_tracing()
         with while_forking(
-            redis, "trace", "--cow", "--comm", "redis-server", "--count", "1"
+            *(redis, "trace", "--cow", "--comm", "redis-server", "--count", "1"),
+            wait=False,
         ):
             redis.overwrite(KEYS // 2, "x" * VALUE_BYTES)
         with while_forking(redis, "top", "--plain", "--interval", "4", "--count", "1"):
