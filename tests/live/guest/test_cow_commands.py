@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.live.guest.programs import (
     Forktrace,
     growth,
@@ -15,6 +17,8 @@ from tests.live.guest.programs import (
     wait_until,
 )
 from tests.live.guest.test_cow import CHILDS, PAGES, PARENTS, fork_and_write, memory
+
+pytestmark = pytest.mark.thorough
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 PORT = 19447

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +18,7 @@ from tests.live.guest.programs import wait_until
 KEYS, WRITTEN, VALUE_BYTES = 4000, 2000, 8192
 THP = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
-pytestmark = pytest.mark.skipif(
-    not shutil.which("redis-server"), reason="no redis-server in this guest"
-)
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture(params=["always", "never"])
