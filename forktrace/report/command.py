@@ -154,14 +154,24 @@ def _check_plotly() -> None:
 
 def _check_page(path: Path) -> None:
     """Raise UsageError if what is at ``path`` is no page of an earlier report."""
+    if path == STANDARD:
+        raise UsageError(
+            "The page is written to a file.", "Name it: --html page.html, /dev/stdout"
+        )
     if not path.is_file() or not path.stat().st_size:
         return
-    with path.open("rb") as file:
-        if PAGE_START.encode() not in file.read(1024):
-            raise UsageError(
-                f"{path} exists and is no page that forktrace wrote.",
-                "Name another file.",
-            )
+    try:
+        with path.open("rb") as file:
+            ours = PAGE_START.encode() in file.read(1024)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}.", "Name another file."
+        ) from None
+    if not ours:
+        raise UsageError(
+            f"{path} exists and is no page that forktrace wrote.",
+            "Name another file.",
+        )
 
 
 def _write_page(study: Study, path: Path, rows: int | None) -> None:

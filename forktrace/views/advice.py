@@ -9,6 +9,8 @@ from forktrace.text import named, printable
 
 _WORTH = 0.2
 """A share of the time of forks, spent copying, from which it is worth a word."""
+_MUCH = 0.2
+"""A share of what one trigger made fork copy, from which a process is named."""
 _MOST = 0.5
 """A share of what was copied by one trigger, from which a mapping is named."""
 
@@ -23,13 +25,15 @@ def advice(study: Study) -> list[str]:
     if dearest is None or not dearest.copy_ns or little:
         return []
     trigger = dearest.trigger
-    comm = max(study.processes, key=lambda each: each.triggers.get(trigger, 0)).name
+    first = max(study.processes, key=lambda each: each.triggers.get(trigger, 0))
     if trigger == "maybe_guard" and not dearest.anon_vma:
         return [f"{UNGUARD}."]
     uffd = all(bit.startswith("uffd_") for bit in trigger.split("+"))
     if uffd and not dearest.anon_vma:
         return [f"{NO_EVENT_FORK}, if the child's faults need not be seen."]
-    return _of_process(study, comm, trigger)
+    if first.triggers.get(trigger, 0) < _MUCH * dearest.copy_ns:
+        return []
+    return _of_process(study, first.name, trigger)
 
 
 def _of_process(study: Study, comm: str, trigger: str) -> list[str]:

@@ -114,6 +114,17 @@ def test_a_page_that_cannot_be_written_is_one_failure(
     assert len(answer.stderr.splitlines()) == 2
 
 
+def test_a_page_is_not_written_to_a_file_called_dash(
+    report: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "r")
+    monkeypatch.chdir(tmp_path)
+    answer = report(path, "--html", "-")
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("forktrace: The page is written to a file.\n")
+    assert not Path("-").exists()
+
+
 def test_a_page_never_replaces_its_recording(report: Command, tmp_path: Path) -> None:
     path = write(tmp_path / "r")
     before = path.read_bytes()

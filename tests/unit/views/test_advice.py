@@ -72,3 +72,8 @@ def test_the_page_has_it(tmp_path: Path) -> None:
     forks = [fork(n, trigger="maybe_guard") for n in range(9)]
     text = Parts(summary(study_of(tmp_path, forks), "")).text
     assert "Take the guard pages out of" in text
+
+
+def test_none_of_many_alike_is_sent_to_explain(tmp_path: Path) -> None:
+    many = [fork(number, comm=f"worker-{number}") for number in range(10)]
+    assert said(tmp_path, many) == ""
