@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from forktrace.cow import Cow
-from forktrace.kinds import libc
+from forktrace.kinds import libc, living_child
 from forktrace.recording.names import with_names
 from forktrace.tracer.cow import CowTracer
 from tests.live.guest.programs import wait_until
@@ -107,17 +107,9 @@ def test_what_no_mapping_has_is_told_as_others(
     many = [memory(20) for _ in range(100)]
     for start in many[::2]:
         libc.madvise(start, 20 * mmap.PAGESIZE, mmap.MADV_DONTDUMP)
-    told, tell = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(tell)
-        os.read(told, 1)
-        os._exit(0)
-    for start in many:
-        write(start, 20)
-    os.close(tell)
-    os.waitpid(child, 0)
-    os.close(told)
+    with living_child() as child:
+        for start in many:
+            write(start, 20)
     cow = of(child, found, tracer)
     assert cow.parents
     assert cow.parents.faults >= 2000
@@ -134,17 +126,9 @@ def test_huge_pages_are_split_and_then_copied_page_by_page(
     found, tracer = cows
     huge = memory(PAGES, mmap.MADV_HUGEPAGE)
     # One page of each huge page is written.
-    told, tell = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(tell)
-        os.read(told, 1)
-        os._exit(0)
-    for start in range(huge, huge + PAGES * mmap.PAGESIZE - HUGE, HUGE):
-        libc.poke(start)
-    os.close(tell)
-    os.waitpid(child, 0)
-    os.close(told)
+    with living_child() as child:
+        for start in range(huge, huge + PAGES * mmap.PAGESIZE - HUGE, HUGE):
+            libc.poke(start)
     cow = of(child, found, tracer)
     assert cow.parents
     assert cow.parents.splits >= PAGES * mmap.PAGESIZE // HUGE - 1

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from forktrace.kinds import living_child
 from tests.live.guest.programs import (
     Forktrace,
     growth,
@@ -60,22 +61,12 @@ def test_trace_and_record_tell_what_it_cost(tmp_path: Path) -> None:
 
 def test_a_child_that_lives_on_is_not_passed_over(tmp_path: Path) -> None:
     trace = Forktrace(tmp_path, "trace", "--pid", str(os.getpid()), "--cow")
-    told, tell = os.pipe()
-    child = 0
     try:
-        child = os.fork()
-        if not child:
-            os.close(tell)
-            os.read(told, 1)
-            os._exit(0)
-        wait_until(lambda: str(child) in trace.stdout.read_text())
-        assert trace.stop() == 0
+        with living_child() as child:
+            wait_until(lambda: str(child) in trace.stdout.read_text())
+            assert trace.stop() == 0
     finally:
         trace.kill()
-        os.close(tell)
-        os.close(told)
-        if child:
-            os.waitpid(child, 0)
     assert "What copy-on-write cost is not known for 1 child" in trace.errors()
 
 
