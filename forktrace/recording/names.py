@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -52,11 +53,16 @@ def with_names(cow: Cow, proc: Path = PROC) -> Cow:
         raw = (proc / str(cow.parent) / "maps").read_bytes()
     except OSError:
         return cow
-    spans = names_by_span(raw)
+    spans = list(_mappings(raw))
+    ends = [end for (_, end), _ in spans]
 
     def name(start: int) -> str | None:
-        holding = (name for (first, end), name in spans.items() if first <= start < end)
-        return next(holding, None)
+        # The file is in the order of addresses.
+        at = bisect_right(ends, start)
+        if at == len(spans):
+            return None
+        (first, _), name = spans[at]
+        return name if first <= start else None
 
     named = (replace(each, name=name(each.start)) for each in cow.mappings)
     return replace(cow, mappings=tuple(named))

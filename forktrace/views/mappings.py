@@ -5,7 +5,7 @@ from __future__ import annotations
 from forktrace.explain.advice import only_guards
 from forktrace.explain.predict import Fate, Forecast
 from forktrace.text import printable
-from forktrace.views.units import size
+from forktrace.views.units import fitting, size
 
 _DEAREST = 8
 _GUARDED = 5
@@ -113,6 +113,4 @@ def _named(row: str, fate: Fate, width: int) -> str:
 def _shortened(name: str, room: int) -> str:
     """Return a name that fits: the end of a path tells most."""
     name = printable(name)
-    if len(name) <= room:
-        return name
-    return "..." + name[len(name) - room + 3 :] if room > 8 else ""
+    return fitting(name, room) if room > 8 or len(name) <= room else ""
